@@ -1,0 +1,52 @@
+// Draws the Plotly figures of a page in the colours of the page, again whenever these change.
+(() => {
+  "use strict";
+
+  function colours() {
+    const page = getComputedStyle(document.documentElement);
+    return {
+      text: page.getPropertyValue("--pst-color-text-base").trim() || "#222",
+      grid: page.getPropertyValue("--pst-color-border").trim() || "#ccc",
+      ground: page.getPropertyValue("--pst-color-background").trim() || "#fff",
+      font: getComputedStyle(document.body).fontFamily,
+    };
+  }
+
+  function dress(layout) {
+    const { text, grid, ground, font } = colours();
+    const template = structuredClone(layout.template ?? {});
+    const base = (template.layout ??= {});
+    const axis = { gridcolor: grid, zerolinecolor: grid, linecolor: grid, tickcolor: grid };
+    base.paper_bgcolor = base.plot_bgcolor = "rgba(0,0,0,0)";
+    base.font = { ...base.font, color: text, family: font };
+    base.hoverlabel = { bgcolor: ground, bordercolor: grid, font: { color: text, family: font } };
+    for (const name of ["xaxis", "yaxis"]) base[name] = { ...base[name], ...axis };
+    base.scene ??= {};
+    for (const name of ["xaxis", "yaxis", "zaxis"]) {
+      base.scene[name] = { ...base.scene[name], ...axis, backgroundcolor: "rgba(0,0,0,0)" };
+    }
+    return { ...layout, template };
+  }
+
+  function draw(box) {
+    const figure = JSON.parse(box.querySelector("script").textContent);
+    const place = box.querySelector(".plotly-place") ?? box.appendChild(document.createElement("div"));
+    place.className = "plotly-place";
+    Plotly.newPlot(place, {
+      data: figure.data,
+      layout: dress(figure.layout ?? {}),
+      frames: figure.frames ?? [],
+      config: {
+        responsive: true,
+        displaylogo: false,
+        displayModeBar: figure.frames?.length ? false : "hover", // an animation has its own controls
+        showSendToCloud: false,
+        plotlyServerURL: "",
+      },
+    });
+  }
+
+  const drawAll = () => document.querySelectorAll("div.plotly-figure").forEach(draw);
+  drawAll();
+  new MutationObserver(drawAll).observe(document.documentElement, { attributeFilter: ["data-theme"] });
+})();
