@@ -49,11 +49,11 @@ def _translate(cell: nbformat.NotebookNode) -> None:
             found[match[1]] = match[2].lower()
         else:
             lines.append(line)
-    tags = cell.metadata.setdefault("tags", [])
-    tags += [tag for (name, value), tag in TAGS.items() if name in found and value in (None, found[name])]
     cell.source = "\n".join(lines).strip("\n")
+    tags = [tag for (name, value), tag in TAGS.items() if name in found and value in (None, found[name])]
     if not cell.source:
         tags.append("remove-cell")
+    cell.metadata["tags"] = list(dict.fromkeys([*cell.metadata.get("tags", []), *tags]))
 
 
 def _configure(app: Sphinx, config) -> None:
@@ -70,8 +70,14 @@ def _configure(app: Sphinx, config) -> None:
     config.nb_execution_cache_path = str(current)
 
 
+def _read_all(app: Sphinx, env, added: set[str], changed: set[str], removed: set[str]) -> set[str]:
+    """Read every page in every build: a page that is left out gives no warning, and would hide what is wrong with it."""
+    return env.found_docs - added
+
+
 def setup(app: Sphinx) -> dict:
     """Register with Sphinx."""
     os.environ.pop("JUPYTER_PATH", None)  # could put another kernel in the place of this environment's
     app.connect("config-inited", _configure, priority=400)  # before MyST-NB reads these settings
+    app.connect("env-get-outdated", _read_all)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

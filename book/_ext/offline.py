@@ -24,7 +24,7 @@ MATHJAX = "mathjax/tex-svg.js"
 class PlotlyFigure:
     """MyST-NB renderer: a figure becomes an empty box with its specification inside."""
 
-    mime_priority_overrides = [("html", PLOTLY, 0)]
+    mime_priority_overrides = (("html", PLOTLY, 0),)
 
     @staticmethod
     def handle_mime(renderer, data, inline):

@@ -6,22 +6,13 @@
 __all__ = ['Fold', 'Normalisation', 'Record', 'Skeleton', 'collections', 'data_root', 'load_fold', 'local_datasets', 'record',
            'records', 'write_sample']
 
-# %% ../../nbs/data/index.ipynb #295345b1
+# %% ../../nbs/data/index.ipynb #e8de418f
 from .archive import Record, collections, record, records
 from .reader import Fold, Normalisation, data_root, load_fold, local_datasets
 from .sample import write_sample
 from .skeleton import Skeleton
 
 _all_ = [
-    "Fold",
-    "Normalisation",
-    "Record",
-    "Skeleton",
-    "collections",
-    "data_root",
-    "load_fold",
-    "local_datasets",
-    "record",
-    "records",
-    "write_sample",
+    Fold, Normalisation, Record, Skeleton,
+    collections, data_root, load_fold, local_datasets, record, records, write_sample,
 ]
