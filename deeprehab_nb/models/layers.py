@@ -137,13 +137,13 @@ def hand_crafted_filters() -> dict[str, np.ndarray]:
         filters[f"peak_{base}"] = np.concatenate([-bump, 2 * bump, -bump])
     return {name: w.astype(np.float32) for name, w in filters.items()}
 
-# %% ../../nbs/models/layers.ipynb #95f622d5
+# %% ../../nbs/models/layers.ipynb #0697379e
 @keras.saving.register_keras_serializable(package="deeprehab")
 class HandCraftedFilters(keras.layers.Layer):
     """
-    The fixed filters of `hand_crafted_filters`, applied to each channel alone, then ReLU.
+    The fixed filters of `hand_crafted_filters`, applied to each channel alone.
 
-    Maps (batch, n_timepoints, n_channels) to (batch, n_timepoints, 17 * n_channels); padding "same", no bias.
+    Maps (batch, n_timepoints, n_channels) to (batch, n_timepoints, 17 * n_channels); padding "same", no bias, linear.
     """
 
     def __init__(self, **kwargs):
@@ -161,7 +161,7 @@ class HandCraftedFilters(keras.layers.Layer):
 
     def call(self, recording):
         maps = [keras.ops.depthwise_conv(recording, w, padding="same") for w in self.filters]
-        return keras.ops.relu(keras.ops.concatenate(maps, axis=-1))
+        return keras.ops.concatenate(maps, axis=-1)
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], len(hand_crafted_filters()) * input_shape[-1])

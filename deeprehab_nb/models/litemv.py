@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ..backend import keras
 from .layers import Architecture, HandCraftedFilters
 
-# %% ../../nbs/models/litemv.ipynb #2c3a8d28
+# %% ../../nbs/models/litemv.ipynb #635f199a
 @dataclass(frozen=True, kw_only=True)
 class LITEMV(Architecture):
     """
@@ -36,8 +36,8 @@ class LITEMV(Architecture):
     def features(self, recording, skeleton):
         sizes = [max(1, self.kernel_size // 2**i) for i in range(3)]
         parallel = [self._separable(size)(recording) for size in sizes]
-        x = keras.layers.Concatenate()([*parallel, HandCraftedFilters()(recording)])
-        x = _normalised(x)
+        hand_crafted = keras.layers.ReLU()(HandCraftedFilters()(recording))
+        x = _normalised(keras.layers.Concatenate()([*parallel, hand_crafted]))
         for size, dilation in zip(sizes[1:], (2, 4), strict=True):
             x = _normalised(self._separable(size, dilation)(x))
         return keras.layers.GlobalAveragePooling1D()(x)
