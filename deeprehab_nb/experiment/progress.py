@@ -130,7 +130,7 @@ def progress(title: str, place: str | None = None) -> Iterator[Show]:
     with {"terminal": _terminal, "notebook": _notebook, "log": _log}[place or _place()](title) as show:
         yield show
 
-# %% ../../nbs/experiment/progress.ipynb #8b850db6
+# %% ../../nbs/experiment/progress.ipynb #6310f4a8
 @contextmanager
 def publish(path: Path, show: Show) -> Iterator[Show]:
     """Pass states on to ``show``, and keep the latest in a file that is removed when the block ends."""
@@ -139,7 +139,7 @@ def publish(path: Path, show: Show) -> Iterator[Show]:
     def both(state: State) -> None:
         nonlocal last
         show(state)
-        if time.monotonic() - last > 0.5:
+        if time.monotonic() - last > 0.5 or state.done == 1:
             last = time.monotonic()
             with whole_file(path) as temporary:
                 temporary.write_text(json.dumps(asdict(state)))

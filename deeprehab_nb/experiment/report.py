@@ -22,8 +22,21 @@ if TYPE_CHECKING:  # importing it loads Keras
     from deeprehab_nb.experiment.run import Result
 
 # %% auto #0
-__all__ = ['COLOURS', 'describe', 'fold_table', 'two_recordings', 'learning_curves', 'judgement', 'planes', 'latent_figure',
-           'provenance_table']
+__all__ = ['COLOURS', 'headline', 'describe', 'fold_table', 'two_recordings', 'learning_curves', 'judgement', 'planes',
+           'latent_figure', 'provenance_table']
+
+# %% ../../nbs/experiment/report.ipynb #e5f6352e
+def headline(result: Result) -> str:
+    """Return the experiment and the ensemble's metrics as a paragraph of Markdown."""
+    fold, experiment = result.fold, result.experiment
+    unit = "" if fold.task == "classification" else f" (scores go up to {fold.max_score:g})"
+    metrics = ", ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in result.ensemble.metrics.items())
+    made_up = " The recordings are **synthetic**: the figures say nothing about patients." if fold.synthetic else ""
+    return (
+        f"**{experiment.model}** on **{fold.dataset}**, fold {fold.fold}. The ensemble of {len(result.runs)} "
+        f"run{'s' * (len(result.runs) > 1)} of {experiment.epochs} epochs reaches, on {len(fold.y_test)} test recordings: "
+        f"**{metrics}**{unit}.{made_up}"
+    )
 
 # %% ../../nbs/experiment/report.ipynb #13166ceb
 def describe(result: Result) -> pd.DataFrame:
