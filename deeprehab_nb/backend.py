@@ -5,13 +5,42 @@
 # %% auto #0
 __all__ = ['versions']
 
-# %% ../nbs/backend.ipynb #2d1836cc
+# %% ../nbs/backend.ipynb #a50d69d3
 import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 
-os.environ.setdefault("TF_DETERMINISTIC_OPS", "1")
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-import keras  # noqa: E402 - the variables above are read when it loads
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Hold back what is written to stderr, by libraries too; show it if the block raises."""
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(stderr, held.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+
+
+with nullcontext() if "TF_CPP_MIN_LOG_LEVEL" in os.environ else _quiet():
+    os.environ.setdefault("TF_DETERMINISTIC_OPS", "1")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+    import keras
+
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow
+
+        tensorflow.config.list_physical_devices()  # the first look at the devices is what complains
 
 # %% ../nbs/backend.ipynb #55619bbd
 def versions() -> dict[str, str]:

@@ -19,7 +19,7 @@ from ..files import check_writable, whole_file
 TEMPLATE = Path(str(files("deeprehab_nb.experiment"))) / "train.ipynb"
 """The template; in a checkout a link to the notebook under ``nbs``, in an installed package its copy."""
 
-# %% ../../nbs/experiment/notebook.ipynb #9e879f65
+# %% ../../nbs/experiment/notebook.ipynb #21cca20a
 def _use_own_kernel() -> None:
     os.environ.pop("JUPYTER_PATH", None)
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
@@ -63,13 +63,15 @@ def execute(experiment: Experiment, show: Show) -> bool:
     _use_own_kernel()
     import papermill
     from nbclient.exceptions import DeadKernelError
+    from traitlets.config import Config
 
     failed = folder / "failed.ipynb"
     with whole_file(folder / "experiment.ipynb") as notebook:
         try:
             with watch(folder / PROGRESS, show):
                 papermill.execute_notebook(
-                    TEMPLATE, notebook, _parameters(experiment), kernel_name="python3", progress_bar=False
+                    TEMPLATE, notebook, _parameters(experiment), kernel_name="python3", progress_bar=False,
+                    config=Config(KernelManager={"transport": "ipc"}),  # a socket that only this user can reach
                 )
         except papermill.PapermillExecutionError as error:
             notebook.replace(failed)

@@ -70,7 +70,7 @@ def seed_everything(seed: int) -> None:
     """Seed Python, NumPy and the backend; call it before a network is built."""
     keras.utils.set_random_seed(seed)
 
-# %% ../../nbs/training/loop.ipynb #88811167
+# %% ../../nbs/training/loop.ipynb #5bb606fc
 @dataclass(frozen=True)
 class Epoch:
     """What happened in one epoch: its mean training loss, its learning rate, its duration in seconds."""
@@ -188,7 +188,8 @@ def predict(network: keras.Model, x: np.ndarray, batch_size: int = 64) -> np.nda
     -------
     numpy.ndarray of float32, shape (n_cases, n_outputs)
     """
-    return network.predict(channels_last(x), batch_size=batch_size, verbose=0)
+    x = channels_last(x)
+    return np.concatenate([network.predict_on_batch(x[i : i + batch_size]) for i in range(0, len(x), batch_size)])
 
 
 def latent_space(network: keras.Model, x: np.ndarray, batch_size: int = 64) -> np.ndarray:
