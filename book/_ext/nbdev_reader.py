@@ -35,6 +35,8 @@ TAGS = {  # (directive, its argument) -> tag; None stands for any argument
 def read(text: str) -> nbformat.NotebookNode:
     """Return the notebook in `text` with its directives turned into tags."""
     notebook = nbformat.reads(text, as_version=4)
+    if "papermill" in notebook.metadata:  # an experiment's report: shown as it was executed
+        notebook.metadata["mystnb"] = {"execution_mode": "off"}
     for cell in notebook.cells:
         if cell.cell_type == "code":
             _translate(cell)

@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['TEMPLATE', 'execute']
 
-# %% ../../nbs/experiment/notebook.ipynb #57e065c0
+# %% ../../nbs/experiment/notebook.ipynb #6245ec6b
 import os
+import tempfile
 from importlib.resources import files
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from ..files import check_writable, whole_file
 TEMPLATE = Path(str(files("deeprehab_nb.experiment"))) / "train.ipynb"
 """The template; in a checkout a link to the notebook under ``nbs``, in an installed package its copy."""
 
-# %% ../../nbs/experiment/notebook.ipynb #21cca20a
+# %% ../../nbs/experiment/notebook.ipynb #ddcb7b92
 def _use_own_kernel() -> None:
     os.environ.pop("JUPYTER_PATH", None)
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
@@ -68,10 +69,10 @@ def execute(experiment: Experiment, show: Show) -> bool:
     failed = folder / "failed.ipynb"
     with whole_file(folder / "experiment.ipynb") as notebook:
         try:
-            with watch(folder / PROGRESS, show):
+            with watch(folder / PROGRESS, show), tempfile.TemporaryDirectory() as sockets:
                 papermill.execute_notebook(
                     TEMPLATE, notebook, _parameters(experiment), kernel_name="python3", progress_bar=False,
-                    config=Config(KernelManager={"transport": "ipc"}),  # a socket that only this user can reach
+                    config=Config(KernelManager={"transport": "ipc", "ip": f"{sockets}/kernel"}),
                 )
         except papermill.PapermillExecutionError as error:
             notebook.replace(failed)
