@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['versions']
 
-# %% ../nbs/backend.ipynb #a50d69d3
+# %% ../nbs/backend.ipynb #94fd7036
 import os
 import sys
 import tempfile
@@ -31,7 +31,7 @@ def _quiet() -> Iterator[None]:
             os.close(stderr)
 
 
-with nullcontext() if "TF_CPP_MIN_LOG_LEVEL" in os.environ else _quiet():
+with nullcontext() if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0" else _quiet():
     os.environ.setdefault("TF_DETERMINISTIC_OPS", "1")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 

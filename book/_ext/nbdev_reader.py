@@ -6,10 +6,12 @@ and mean nothing to a reader, so they are taken out; those that say how a cell i
 the tags that MyST-NB knows. A hidden cell still runs, because the cells after it may need it.
 """
 
+import atexit
 import hashlib
 import os
 import re
 import shutil
+import tempfile
 from pathlib import Path
 
 import nbformat
@@ -77,9 +79,19 @@ def _read_all(app: Sphinx, env, added: set[str], changed: set[str], removed: set
     return env.found_docs - added
 
 
+def _own_kernels() -> None:
+    """Keep what a user has set up for IPython and Jupyter out of the book, and the kernels' advice out of the output."""
+    os.environ.pop("JUPYTER_PATH", None)  # could put another kernel in the place of this environment's
+    home = Path(tempfile.mkdtemp(prefix="book-ipython-"))
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
+    (home / "profile_default").mkdir()
+    (home / "profile_default" / "ipython_kernel_config.py").write_text("c.IPKernelApp.log_level = 40\n")
+    os.environ["IPYTHONDIR"] = str(home)
+
+
 def setup(app: Sphinx) -> dict:
     """Register with Sphinx."""
-    os.environ.pop("JUPYTER_PATH", None)  # could put another kernel in the place of this environment's
+    _own_kernels()
     app.connect("config-inited", _configure, priority=400)  # before MyST-NB reads these settings
     app.connect("env-get-outdated", _read_all)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -52,7 +52,7 @@ PROGRESS = ".progress.json"
 """The name of the file that tells, in an experiment's folder."""
 Show = Callable[[State], None]
 
-# %% ../../nbs/experiment/progress.ipynb #16cdee06
+# %% ../../nbs/experiment/progress.ipynb #cdaca82e
 @contextmanager
 def _terminal(title: str) -> Iterator[Show]:
     from rich.console import Console
@@ -62,7 +62,7 @@ def _terminal(title: str) -> Iterator[Show]:
         TextColumn("{task.fields[title]}"), BarColumn(), TextColumn("{task.fields[state]}"),
         TimeElapsedColumn(), TextColumn("of about"), TimeRemainingColumn(elapsed_when_finished=True),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    with Progress(*columns, console=Console(stderr=True, force_jupyter=False)) as bar:
         task = bar.add_task("", total=1.0, title=title, state="starting")
         yield lambda state: bar.update(task, completed=state.done, state=str(state))
 

@@ -1,0 +1,93 @@
+"""What the tests of the whole system share: data, the installed command, and what a refusal looks like."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deeprehab_nb.data import load_fold, write_sample
+
+ROOT = Path(__file__).resolve().parents[1]
+COMMAND = Path(sys.executable).parent / "deeprehab"
+_ASIDE = ("DEEPREHAB_DATA", "FORCE_COLOR", "PY_COLORS", "GITHUB_ACTIONS")  # a developer's data; what colours a pipe
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in _ASIDE}
+
+
+def deeprehab(*args, env=None, cwd=None, timeout=300):
+    """Run the installed command; by default in an empty folder that is removed, with an empty archive."""
+    with tempfile.TemporaryDirectory() as scratch:
+        return subprocess.run(
+            [COMMAND, *map(str, args)], cwd=cwd or scratch, env=ENVIRONMENT | {"DEEPREHAB_DATA": scratch} | (env or {}),
+            capture_output=True, text=True, timeout=timeout, check=False,
+        )
+
+
+def sentence(text, *named):
+    """Check that a text is one sentence, and that it names what is wrong."""
+    assert re.fullmatch(r"[^\n]+[.?]", text), text
+    for name in named:
+        assert name in text
+
+
+def refused(done, *named):
+    """Check that a command ended in one sentence, and nothing else."""
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    assert done.stderr.startswith("deeprehab: ") and done.stderr.endswith("\n"), done.stderr
+    sentence(done.stderr.removeprefix("deeprehab: ").removesuffix("\n"), *named)
+
+
+def load(folder, fold=0):
+    """Load a fold of the dataset that lies in a folder."""
+    return load_fold(folder.name, fold, folder.parents[1])
+
+
+def change(name, change_array):
+    """Return a damage: a stored array of the first fold is replaced by what a function makes of it."""
+
+    def damage(folder):
+        path = folder / "fold0" / f"{name}_fold0.npy"
+        np.save(path, change_array(np.load(path)))
+
+    return damage
+
+
+@pytest.fixture(scope="session")
+def sample(tmp_path_factory):
+    """The synthetic archive."""
+    return write_sample(tmp_path_factory.mktemp("sample"))
+
+
+@pytest.fixture
+def copy_of(sample, tmp_path):
+    """Copy one of the sample's datasets into an archive of its own, where it may be damaged; returns its folder."""
+
+    def copy(name="Synthetic_clf_bn_ArmRaise"):
+        original = next(sample.glob(f"*/{name}"))
+        return shutil.copytree(original, tmp_path / "archive" / original.parent.name / name)
+
+    return copy
+
+
+@pytest.fixture(scope="session")
+def recordings():
+    """The folder with packed recordings of real people, which is not part of the repository."""
+    places = (os.environ.get("DEEPREHAB_TEST_DATA"), ROOT.parent / "shared" / "data")
+    for place in filter(None, places):
+        if (Path(place) / "unpack.py").is_file():
+            return Path(place)
+    pytest.skip("the real recordings are not on this machine")
+
+
+@pytest.fixture(scope="session")
+def real(recordings, tmp_path_factory):
+    """An archive of real recordings."""
+    root = tmp_path_factory.mktemp("real")
+    subprocess.run([sys.executable, recordings / "unpack.py", root], check=True)
+    return root
