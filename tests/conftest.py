@@ -43,6 +43,12 @@ def refused(done, *named):
     sentence(done.stderr.removeprefix("deeprehab: ").removesuffix("\n"), *named)
 
 
+def listed(done):
+    """Return the datasets that `deeprehab datasets list` has printed: the first column of its table."""
+    assert done.returncode == 0, done.stderr
+    return re.findall(r"^  (\w+_\w+) ", done.stdout, re.MULTILINE)
+
+
 def load(folder, fold=0):
     """Load a fold of the dataset that lies in a folder."""
     return load_fold(folder.name, fold, folder.parents[1])

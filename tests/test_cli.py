@@ -1,11 +1,10 @@
 """The command line tells what there is, and starts fast."""
 
-import re
 import subprocess
 import sys
 
 import pytest
-from conftest import ENVIRONMENT, ROOT, deeprehab, refused
+from conftest import ENVIRONMENT, ROOT, deeprehab, listed, refused
 
 import deeprehab_nb
 from deeprehab_nb.data import collections, records
@@ -31,12 +30,6 @@ def test_help_lists_the_commands():
 def test_an_option_that_cannot_be_read():
     done = deeprehab("run", SAMPLE_DATASETS[0], "--epochs", "many")
     assert done.returncode == 2 and "'--epochs'" in done.stderr and "Traceback" not in done.stderr
-
-
-def listed(done):
-    """Return the first column of a table: the names of the datasets."""
-    assert done.returncode == 0, done.stderr
-    return re.findall(r"^  (\w+_\w+) ", done.stdout, re.MULTILINE)
 
 
 def test_the_archive_is_listed_and_no_name_is_cut_in_a_pipe():

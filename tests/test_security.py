@@ -2,12 +2,14 @@
 
 import pickle
 import struct
+import subprocess
+import sys
 import time
 import tracemalloc
 
 import numpy as np
 import pytest
-from conftest import deeprehab, load, refused, sentence
+from conftest import change, load, sentence
 
 from deeprehab_nb.data import load_fold
 from deeprehab_nb.data.npy import read_array
@@ -36,7 +38,7 @@ def refuses(path, *named):
         tracemalloc.stop()
     sentence(str(error.value), str(path), *named)
     assert seconds < 5
-    assert peak < 20 * path.stat().st_size + 5 * MEGABYTE
+    assert peak < 100 * path.stat().st_size + 5 * MEGABYTE
 
 
 HARMLESS = pickle.dumps(np.array([77], dtype=object), 3)
@@ -124,13 +126,13 @@ def test_a_hostile_pickle_is_refused(tmp_path, content):
 
 
 @pytest.mark.parametrize("key", [b"N" + b"\x85" * 300_000, b"N" + b"22\x87" * 40], ids=["deep", "wide"])
-@pytest.mark.parametrize("hashed", [b"}%bNs", b"(%bNd", b"\x8f(%b\x90", b"(%b\x91"], ids=["item", "dict", "set", "frozenset"])
-def test_a_pickle_cannot_crash_or_stall_the_program(copy_of, hashed, key):
+@pytest.mark.parametrize("hashed", [b"}%bNs", b"}(%bNu", b"(%bNd", b"\x8f(%b\x90", b"(%b\x91"], ids=["item", "items", "dict", "set", "frozenset"])
+def test_a_pickle_cannot_crash_or_stall_the_program(tmp_path, hashed, key):
     """Hashing such a key overflows the stack, or takes for ever: a process of its own, lest it takes pytest with it."""
-    folder = copy_of()
-    n_labels = len(load(folder).y_train)
-    npy(folder / "fold0" / "y_train_fold0.npy", "|O", (n_labels,), hashed % key + b".")
-    refused(deeprehab("run", folder.name, "--root", folder.parents[1], timeout=20), "y_train_fold0.npy")
+    path = npy(tmp_path / "y.npy", "|O", (1,), hashed % key + b".")
+    script = f"from deeprehab_nb.data.npy import read_array\nread_array({str(path)!r})"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=20, check=False)
+    assert done.returncode == 1 and f"UserError: The file {path}" in done.stderr
 
 
 @pytest.mark.parametrize("descr, shape, content", [
@@ -139,7 +141,11 @@ def test_a_pickle_cannot_crash_or_stall_the_program(copy_of, hashed, key):
     ("<U0", (10**12,), b""), ("<U500000000", (1,), b""), ("|O", (10**12,), HARMLESS), ("|O", (2,), HARMLESS),
     ("|V8", (1,), bytes(8)), ("<M8[s]", (1,), bytes(8)), ("<c16", (1,), bytes(16)), ("|S4", (1,), bytes(4)),
     ([("a", "<f8")], (1,), bytes(8)), ([("a", "|O")], (1,), HARMLESS),
-], ids=str)
+], ids=[
+    "huge", "beyond 64 bits", "nothing of huge size", "nothing beyond 64 bits", "negative", "not a number", "65 dimensions",
+    "empty texts", "many empty texts", "long text", "many objects", "two objects", "raw", "dates", "complex", "byte strings",
+    "record", "record of objects",
+])
 def test_a_header_is_not_believed(tmp_path, descr, shape, content):
     refuses(npy(tmp_path / "x.npy", descr, shape, content))
 
@@ -156,8 +162,12 @@ def test_a_header_is_not_run(tmp_path, header, monkeypatch):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_text_that_is_no_unicode_is_refused(tmp_path):
-    refuses(npy(tmp_path / "y.npy", "<U1", (2,), b"\xff" * 8))
+def test_text_that_is_no_unicode_is_refused(copy_of):
+    folder = copy_of()
+    change("y_train", lambda y: np.full(4 * len(y), 0xFF, np.uint8).view("<U1"))(folder)
+    with pytest.raises(UserError) as error:
+        load(folder)
+    sentence(str(error.value), "y_train_fold0.npy")
 
 
 @pytest.mark.parametrize("name", ["../x", "/etc", "classification/x", "..", ".", "", "a\\b", "a\nb", "a\0b", "~", "-x"])

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ..files import whole_file
 
-# %% ../../nbs/experiment/progress.ipynb #9b1ac7db
+# %% ../../nbs/experiment/progress.ipynb #b148eb94
 @dataclass(frozen=True)
 class State:
     """
@@ -45,25 +45,24 @@ class State:
         return (self.run - 1 + self.epoch / self.epochs) / self.runs
 
     def __str__(self) -> str:
-        return f"run {self.run} of {self.runs}, epoch {self.epoch} of {self.epochs}, loss {self.loss:.4f}"
+        return f"run {self.run}/{self.runs}, epoch {self.epoch}/{self.epochs}, loss {self.loss:.4f}"
 
 
 PROGRESS = ".progress.json"
 """The name of the file that tells, in an experiment's folder."""
 Show = Callable[[State], None]
 
-# %% ../../nbs/experiment/progress.ipynb #cdaca82e
+# %% ../../nbs/experiment/progress.ipynb #7c00205c
 @contextmanager
 def _terminal(title: str) -> Iterator[Show]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-    columns = (
-        TextColumn("{task.fields[title]}"), BarColumn(), TextColumn("{task.fields[state]}"),
-        TimeElapsedColumn(), TextColumn("of about"), TimeRemainingColumn(elapsed_when_finished=True),
-    )
-    with Progress(*columns, console=Console(stderr=True, force_jupyter=False)) as bar:
-        task = bar.add_task("", total=1.0, title=title, state="starting")
+    columns = (BarColumn(20), TextColumn("{task.fields[state]}"), TimeElapsedColumn(), TextColumn("+"), TimeRemainingColumn())
+    console = Console(stderr=True, force_jupyter=False)
+    console.print(title, highlight=False)
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("", total=1.0, state="starting")
         yield lambda state: bar.update(task, completed=state.done, state=str(state))
 
 
