@@ -257,7 +257,7 @@ def flip(folder):
     "provenance of text", "provenance deep", "history empty", "history ragged", "ensemble cut", "ensemble a list",
     "ensemble empty",
 ])
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error::UserWarning")
 def test_a_damaged_folder_is_not_taken_for_a_result(copied, damage, named):
     damage(copied.folder)
     with pytest.raises(UserError) as error:

@@ -86,7 +86,7 @@ def two_recordings(fold: Fold) -> go.Figure:
     one, other = (fold.normalisation.invert(fold.x_test[i]) for i in shown)
     return animate(one, fold.skeleton, other=other, titles=[f"synthetic {title}" if fold.synthetic else title for title in titles])
 
-# %% ../../nbs/experiment/report.ipynb #eb4b50a9
+# %% ../../nbs/experiment/report.ipynb #c9729614
 COLOURS = (BLUE, VERMILION, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
 """Okabe and Ito's palette, which colour-blind readers can tell apart."""
 
@@ -109,7 +109,9 @@ def learning_curves(result: Result) -> go.Figure:
             name=f"{name}: learning rate", showlegend=False, row=2, col=1,
         )
     figure.update_yaxes(type="log", title=f"training loss<br>({loss})", row=1, col=1)
-    figure.update_yaxes(title="learning rate", exponentformat="e", row=2, col=1)
+    figure.update_yaxes(
+        type="log", title="learning rate", range=[-4.2, -2.8], tickvals=[1e-4, 1e-3], exponentformat="power", row=2, col=1
+    )
     figure.update_xaxes(title="epoch", row=2, col=1)
     return figure.update_layout(height=480, margin=dict(t=30))
 
