@@ -102,7 +102,7 @@ def read_array(path: str | os.PathLike) -> np.ndarray:
     try:
         version = np.lib.format.read_magic(stream)
         shape, fortran_order, dtype = _HEADER_READERS[version](stream)
-    except Exception:  # the header is untrusted text, and NumPy's parser raises many kinds
+    except Exception:  # noqa: BLE001 - the header is untrusted text, and NumPy's parser raises many kinds
         raise UserError(f"The file {path} is damaged or not a NumPy .npy file; fetch or write it again.") from None
     if any(n < 0 for n in shape):
         raise UserError(f"The file {path} is damaged: its header gives the shape {shape}.")
@@ -128,7 +128,7 @@ def _object_array(path: Path, content: bytes, shape: tuple[int, ...], fortran_or
         pickled_shape, values = _unpickle_list(content)
     except pickle.UnpicklingError as error:
         raise UserError(f"The file {path} was refused and nothing in it was run: {error}.") from None
-    except Exception:  # a damaged pickle can raise almost anything
+    except Exception:  # noqa: BLE001 - a damaged pickle can raise almost anything
         raise UserError(f"The file {path} is cut short or damaged; fetch it again.") from None
     if pickled_shape != tuple(shape):
         raise UserError(f"The file {path} is damaged: its header says {shape}, its content {pickled_shape}.")

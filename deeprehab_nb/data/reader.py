@@ -18,7 +18,7 @@ import numpy as np
 from .archive import TASKS, Task, in_archive, record, records
 from .npy import read_array
 from .skeleton import Skeleton
-from ..errors import UserError, check_name, suggest
+from ..errors import UserError, suggest
 
 # %% ../../nbs/data/reader.ipynb #2474347c
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
@@ -50,7 +50,7 @@ def _make_run(
         "trainable_parameters": sum(math.prod(w.shape) for w in network.trainable_weights),
         "training_time_s": round(history.seconds, 4),
         "inference_time_s": round(inference_time, 4),
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": versions(),
     }
     columns = {name: [asdict(epoch)[name] for epoch in history.epochs] for name in asdict(history.epochs[0])}
@@ -119,7 +119,7 @@ def run_experiment(experiment: Experiment, show: Show | None = None) -> Result:
     missing = [number for number, run in enumerate(runs) if run is None]
     if missing:
         shown = nullcontext(show) if show else progress(f"{experiment.model} on {fold.dataset}")
-        with shown as show, publish(folder / PROGRESS, show) as publishing:
+        with shown as show_it, publish(folder / PROGRESS, show_it) as publishing:
             for number in missing:
 
                 def report(epoch: Epoch, number=number) -> None:
