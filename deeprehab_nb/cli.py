@@ -151,7 +151,7 @@ def write_sample_archive(
     root = write_sample(folder, seed)
     typer.echo(f"Wrote {len(SAMPLE_DATASETS)} synthetic datasets to {root}: {', '.join(SAMPLE_DATASETS)}")
 
-# %% ../nbs/cli.ipynb #72effcc2
+# %% ../nbs/cli.ipynb #651973c1
 @app.command("run")
 def run_one(
     dataset: Dataset,
@@ -178,9 +178,17 @@ def run_one(
 
 
 def _execute(experiment) -> bool:
+    import logging
+    import signal
+
     from deeprehab_nb.experiment.notebook import execute
     from deeprehab_nb.experiment.progress import progress
 
+    def interrupt(*_) -> None:
+        logging.disable(logging.CRITICAL)  # what the libraries would say of the notebook that is being stopped
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
     try:
         with progress(f"{experiment.model} on {experiment.dataset}, fold {experiment.fold}") as show:
             return execute(experiment, show)

@@ -1,5 +1,6 @@
 """What is published is what is in the repository, and works away from it."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -69,3 +70,15 @@ def test_installed_wheel_works_away_from_the_repository(wheel, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == "60 True\n"
+
+
+def test_notebooks_are_committed_without_outputs():
+    for path in (ROOT / "nbs").rglob("*.ipynb"):
+        if ".ipynb_checkpoints" not in path.parts:
+            cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+            assert not any(cell.get("outputs") for cell in cells), path
+
+
+def test_the_template_can_be_given_parameters():
+    cells = json.loads((ROOT / "nbs" / "experiments" / "train.ipynb").read_text(encoding="utf-8"))["cells"]
+    assert [cell["metadata"]["tags"] for cell in cells if cell["metadata"]] == [["parameters"]]

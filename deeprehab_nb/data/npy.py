@@ -17,7 +17,7 @@ import numpy as np
 
 from ..errors import UserError
 
-# %% ../../nbs/data/npy.ipynb #87d98ad6
+# %% ../../nbs/data/npy.ipynb #6c4200b7
 class _Recorded:
     """Stands in for a NumPy object while unpickling: keeps its state, does nothing."""
 
@@ -38,6 +38,14 @@ _STAND_INS = {
 }
 
 
+_INSTRUCTIONS = frozenset(  # all that such arrays need; none of them hashes a value, which could crash or never end
+    "PROTO FRAME STOP MARK GLOBAL STACK_GLOBAL REDUCE BUILD NONE NEWTRUE NEWFALSE INT BININT BININT1 BININT2 LONG LONG1 LONG4 "
+    "FLOAT BINFLOAT STRING BINSTRING SHORT_BINSTRING UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8 BINBYTES SHORT_BINBYTES "
+    "EMPTY_LIST LIST APPEND APPENDS EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 PUT BINPUT LONG_BINPUT MEMOIZE GET BINGET "
+    "LONG_BINGET".split()
+)
+
+
 class _InertUnpickler(pickle.Unpickler):
     def find_class(self, module, name):
         kind = _STAND_INS.get((module, name))
@@ -51,7 +59,7 @@ def _unpickle_list(data: bytes) -> tuple[tuple[int, ...], list]:
     for opcode, argument, _ in pickletools.genops(data):
         if "PUT" in opcode.name and argument > len(data):  # would make the unpickler allocate that much
             raise pickle.UnpicklingError("its memo is out of bounds")
-        if opcode.name in ("PERSID", "BINPERSID", "EXT1", "EXT2", "EXT4", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX"):
+        if opcode.name not in _INSTRUCTIONS:
             raise pickle.UnpicklingError(f"it holds the instruction {opcode.name}")
     array = _InertUnpickler(BytesIO(data)).load()
     if type(array).__name__ != "_array" or not (isinstance(array.state, tuple) and len(array.state) == 5):
@@ -64,9 +72,11 @@ def _unpickle_list(data: bytes) -> tuple[tuple[int, ...], list]:
     for value in values:
         if type(value) not in (bool, int, float, str):
             raise pickle.UnpicklingError(f"it holds a value of type {type(value).__name__.lstrip('_')}")
+        if type(value) is int and not -(2**63) <= value < 2**63:
+            raise pickle.UnpicklingError("it holds a whole number of more than 64 bits")
     return shape, values
 
-# %% ../../nbs/data/npy.ipynb #30ecb9a2
+# %% ../../nbs/data/npy.ipynb #e2a11006
 _HEADER_READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
@@ -109,7 +119,7 @@ def read_array(path: str | os.PathLike) -> np.ndarray:
     content = data[stream.tell():]
     if dtype == object:
         return _object_array(path, content, shape, fortran_order)
-    if dtype.kind not in "biufU":
+    if dtype.kind not in "biufU" or dtype.itemsize == 0:
         raise UserError(f"The file {path} holds values of type {dtype}; only numbers, booleans and text are read.")
     expected = prod(shape) * dtype.itemsize
     if len(content) != expected:
@@ -117,10 +127,14 @@ def read_array(path: str | os.PathLike) -> np.ndarray:
         raise UserError(
             f"The file {path} is {what}: {len(content):,} bytes of values, {expected:,} expected; fetch it again."
         )
-    array = np.frombuffer(content, dtype) if expected else np.empty(0, dtype)
-    return np.ascontiguousarray(
-        array.reshape(shape, order="F" if fortran_order else "C"), dtype=dtype.newbyteorder("=")
-    )
+    try:
+        array = np.ndarray(shape, dtype, content, order="F" if fortran_order else "C")
+    except (ValueError, TypeError):
+        raise UserError(f"The file {path} is damaged: its header gives an impossible shape.") from None
+    array = np.ascontiguousarray(array, dtype=dtype.newbyteorder("="))
+    if dtype.kind == "U" and array.size and array.view(np.uint32).max() > 0x10FFFF:
+        raise UserError(f"The file {path} is damaged: its text is not Unicode.")
+    return array
 
 
 def _object_array(path: Path, content: bytes, shape: tuple[int, ...], fortran_order: bool) -> np.ndarray:

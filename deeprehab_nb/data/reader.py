@@ -183,7 +183,10 @@ def n_folds(folder: Path) -> int:
         k += 1
     return k
 
-# %% ../../nbs/data/reader.ipynb #6cdba0d3
+# %% ../../nbs/data/reader.ipynb #c7a41449
+_LARGEST = float(np.finfo(np.float32).max)
+
+
 @dataclass(frozen=True)
 class Info:
     """What a dataset's ``info.json`` says; see `read_info`."""
@@ -221,6 +224,8 @@ def read_info(path: str | os.PathLike) -> Info:
         raise UserError(f"The file {path} is missing; it describes the dataset's shape and skeleton.") from None
     except UserError:
         raise
+    except OSError as error:
+        raise UserError(f"The file {path} cannot be read ({error.strerror}).") from None
     except (ValueError, RecursionError) as error:
         reason = str(error).splitlines()[0] if isinstance(error, ValueError) else "nested too deeply"
         raise UserError(f"The file {path} is not valid JSON: {reason}.") from None
@@ -236,13 +241,14 @@ def read_info(path: str | os.PathLike) -> Info:
         return values[0]
 
     max_score = info.get("max_score_value", 100)
-    if type(max_score) not in (int, float) or not 0 < max_score < float("inf"):
+    if type(max_score) not in (int, float) or not 0 < max_score < _LARGEST:
         raise UserError(f"In {path}, max_score_value must be a positive number, not {max_score!r}.")
     tree = info.get("kinematic_tree") or []
     if not (isinstance(tree, list) and all(isinstance(chain, list) for chain in tree)):
         raise UserError(f"In {path}, kinematic_tree must be a list of lists of joint numbers.")
+    n_joints, n_dims = whole("n_joints"), whole("dim", "n_dim")
     try:
-        skeleton = Skeleton(whole("n_joints"), whole("dim", "n_dim"), tuple(map(tuple, tree)))
+        skeleton = Skeleton(n_joints, n_dims, tuple(map(tuple, tree)))
     except UserError as error:
         raise UserError(f"In {path}: {error}") from None
     return Info(
@@ -250,7 +256,7 @@ def read_info(path: str | os.PathLike) -> Info:
         synthetic=bool(info.get("synthetic", False)), description=str(info.get("description", "")),
     )
 
-# %% ../../nbs/data/reader.ipynb #fbee94e2
+# %% ../../nbs/data/reader.ipynb #e29707d2
 def _read_x(path: Path, info: Info) -> np.ndarray:
     x = read_array(path)
     if x.dtype.kind not in "iuf":
@@ -265,16 +271,16 @@ def _read_x(path: Path, info: Info) -> np.ndarray:
             f"The file {path} has {x.shape[1]} channels and {x.shape[2]} frames, but info.json says {expected[0]} "
             f"({info.skeleton.n_joints} joints x {info.skeleton.n_dims}) and {expected[1]}; correct one of them."
         )
-    bad = np.argwhere(~np.isfinite(x))
+    bad = np.argwhere(~(np.abs(x) < 1e30))  # what is larger leaves float32 when it is scaled
     if len(bad):
         case, channel, frame = bad[0]
         raise UserError(
-            f"The file {path} holds {len(bad)} NaN or infinite value{'s' * (len(bad) > 1)}, the first in recording "
+            f"The file {path} holds {len(bad)} NaN, infinite or impossibly large value{'s' * (len(bad) > 1)}, the first in recording "
             f"{case}, channel {channel}, frame {frame}; remove or interpolate them."
         )
     return x
 
-# %% ../../nbs/data/reader.ipynb #52950e09
+# %% ../../nbs/data/reader.ipynb #6f0ce1aa
 def _read_y(path: Path, n_cases: int) -> np.ndarray:
     y = read_array(path)
     if y.ndim == 2 and y.shape[1] == 1:
@@ -314,11 +320,13 @@ def _encode(labels: dict[str, np.ndarray], paths: dict[str, Path]) -> tuple[dict
 def _scores(y: np.ndarray, path: Path, max_score: float) -> np.ndarray:
     try:
         scores = y.astype(np.float64)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise UserError(f"The file {path} holds text where scores are expected.") from None
+    with np.errstate(over="ignore"):
+        scores = (scores / max_score).astype(np.float32)
     if not np.isfinite(scores).all():
         raise UserError(f"The file {path} holds a score that is NaN or infinite; every recording needs a score.")
-    return (scores / max_score).astype(np.float32)
+    return scores
 
 # %% ../../nbs/data/reader.ipynb #1c7a89c7
 def load_fold(dataset: str, fold: int = 0, root: str | os.PathLike | None = None) -> Fold:

@@ -20,7 +20,7 @@ from ..files import check_writable, whole_file
 TEMPLATE = Path(str(files("deeprehab_nb.experiment"))) / "train.ipynb"
 """The template; in a checkout a link to the notebook under ``nbs``, in an installed package its copy."""
 
-# %% ../../nbs/experiment/notebook.ipynb #ddcb7b92
+# %% ../../nbs/experiment/notebook.ipynb #d22e458b
 def _use_own_kernel() -> None:
     os.environ.pop("JUPYTER_PATH", None)
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
@@ -72,6 +72,7 @@ def execute(experiment: Experiment, show: Show) -> bool:
             with watch(folder / PROGRESS, show), tempfile.TemporaryDirectory() as sockets:
                 papermill.execute_notebook(
                     TEMPLATE, notebook, _parameters(experiment), kernel_name="python3", progress_bar=False,
+                    extra_arguments=["--log-level=CRITICAL"],  # of the kernel: a failed cell is in the notebook
                     config=Config(KernelManager={"transport": "ipc", "ip": f"{sockets}/kernel"}),
                 )
         except papermill.PapermillExecutionError as error:

@@ -97,7 +97,7 @@ class Experiment:
         names = ("dataset", "fold", "model", "hyperparameters", "epochs", "batch_size", "seed")
         return {name: getattr(self, name) for name in names} | {"data_digest": fold.digest}
 
-# %% ../../nbs/experiment/store.ipynb #00b4cd61
+# %% ../../nbs/experiment/store.ipynb #40b76f2e
 @dataclass(frozen=True, eq=False)
 class Run:
     """
@@ -170,21 +170,25 @@ def load_run(folder: Path, number: int, experiment: Experiment, fold: Fold) -> R
     place = run_folder(folder, number)
     if not place.is_dir():
         return None
+    damaged = UserError(f"The folder {place} is damaged; remove it and run again.")
     try:
         provenance = json.loads((place / "provenance.json").read_text(encoding="utf-8"))
         found, wanted = provenance["experiment"], json.loads(json.dumps(experiment.identity(fold)))
+        differing = [f"{name} {found.get(name)!r}, not {value!r}" for name, value in wanted.items() if found.get(name) != value]
         with np.load(place / "predictions.npz") as saved:
             outputs = saved["outputs"]
         table = np.genfromtxt(place / "history.csv", delimiter=",", names=True, ndmin=1)
         history = {name: table[name].tolist() for name in table.dtype.names}
-    except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
-        raise UserError(f"The folder {place} is damaged ({type(error).__name__}: {error}); remove it and run again.") from None
-    differing = [f"{name} {found.get(name)!r}, not {wanted[name]!r}" for name in wanted if found.get(name) != wanted[name]]
+    except Exception:  # noqa: BLE001 - a damaged file can raise almost anything
+        raise damaged from None
     if differing:
         raise UserError(
             f"The folder {place} holds a run of another experiment ({'; '.join(differing)}); name another output folder, "
             "or remove it."
         )
+    expected = (len(fold.y_test), fold.n_classes or 1)
+    if outputs.dtype.kind != "f" or outputs.shape != expected or len(table) != experiment.epochs:
+        raise damaged
     return Run(number, judge(fold, outputs), history, provenance)
 
 
@@ -194,7 +198,7 @@ def write_json(path: Path, content: Mapping[str, object]) -> None:
         text = json.dumps(content, indent=2, allow_nan=False, default=dict)
         temporary.write_text(text + "\n", encoding="utf-8")
 
-# %% ../../nbs/experiment/store.ipynb #1493837d
+# %% ../../nbs/experiment/store.ipynb #dcb730fc
 def save_ensemble(experiment: Experiment, fold: Fold, runs: list[Run], prediction: Prediction) -> None:
     """Write ``ensemble.json`` and ``provenance.json`` of an experiment whose runs are complete."""
     numbers = [run.number for run in runs]
@@ -215,9 +219,12 @@ def load_ensemble(experiment: Experiment) -> dict[str, object]:
     """Read what ``ensemble.json`` says of a complete experiment; raises UserError where it is missing or damaged."""
     path = experiment.folder / "ensemble.json"
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"The file {path} cannot be read ({error}); remove it and run again.") from None
+        ensemble = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        ensemble = None
+    if not isinstance(ensemble, dict) or not {"runs", "metrics", "synthetic"} <= set(ensemble):
+        raise UserError(f"The file {path} is missing or damaged; remove it and run again.")
+    return ensemble
 
 
 def is_complete(experiment: Experiment, fold: Fold) -> bool:
