@@ -45,9 +45,11 @@ def table(experiments: list[Experiment]) -> pd.DataFrame:
 def build_pages(experiments: list[Experiment], results: pd.DataFrame) -> Path:
     """Make pages of the executed notebooks, with the book's own settings; return the first."""
     settings = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in SETTINGS.items())
+    linked = results.reset_index()
+    linked["network"] = [f"[{e.model}](/{e.folder / 'experiment.ipynb'})" for e in experiments]
     (OUT / "index.md").write_text(
         "# A demonstration\n> Two networks on each dataset of the synthetic sample archive\n\n"
-        f"{results.reset_index().to_markdown(index=False)}\n\nEnsembles on fold 0 of each dataset ({settings}). The recordings are "
+        f"{linked.fillna('').to_markdown(index=False)}\n\nEnsembles on fold 0 of each dataset ({settings}). The recordings are "
         "**synthetic**, made by a program: the figures show that everything works, and say nothing about patients.\n",
         encoding="utf-8",
     )
