@@ -151,7 +151,7 @@ def write_sample_archive(
     root = write_sample(folder, seed)
     typer.echo(f"Wrote {len(SAMPLE_DATASETS)} synthetic datasets to {root}: {', '.join(SAMPLE_DATASETS)}")
 
-# %% ../nbs/cli.ipynb #651973c1
+# %% ../nbs/cli.ipynb #127d3a85
 @app.command("run")
 def run_one(
     dataset: Dataset,
@@ -172,7 +172,8 @@ def run_one(
     )
     new = _execute(experiment)
     ensemble = load_ensemble(experiment)
-    what = f"Ensemble of {len(ensemble['runs'])} runs{', on synthetic data' * ensemble['synthetic']}"
+    n_runs = len(ensemble["runs"])
+    what = f"Ensemble of {n_runs} run{'s' * (n_runs > 1)}{', on synthetic data' * ensemble['synthetic']}"
     typer.echo(f"{'' if new else 'Already complete. '}{what}: {_metrics(ensemble)}")
     typer.echo(f"Report: {experiment.folder / 'experiment.ipynb'}")
 

@@ -15,8 +15,8 @@ fi
 cp /etc/resolv.conf "$root/etc/resolv.conf"
 if [ -n "${PIP_CERT:-}" ]; then cp "$PIP_CERT" "$root$PIP_CERT"; fi  # a machine behind a proxy has certificates of its own
 mountpoint -q "$root/proc" || mount -t proc proc "$root/proc"
-mountpoint -q "$root/dev" || mount --rbind /dev "$root/dev"
-trap 'umount -l "$root/proc" "$root/dev" 2>/dev/null || true' EXIT
+mountpoint -q "$root/dev" || { mount --rbind /dev "$root/dev" && mount --make-rslave "$root/dev"; }
+trap 'umount -R -l "$root/proc" "$root/dev" 2>/dev/null || true' EXIT
 
 rm -rf "$root/root/clone"
 git clone --quiet "$here" "$root/root/clone"
