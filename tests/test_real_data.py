@@ -57,7 +57,7 @@ def test_a_network_learns_from_real_recordings(real, tmp_path):
     done = deeprehab(
         "run", "UIPRMDKinect_clf_bn_DS", "--model=LITEMV", "--epochs=10", "--runs=1", "--root", real, "--out", tmp_path
     )
-    assert done.returncode == 0 and done.stdout.startswith("Ensemble of 1 runs: accuracy "), done.stderr
+    assert done.returncode == 0 and done.stdout.startswith("Ensemble of 1 run: accuracy "), done.stderr
     assert "synthetic" not in done.stdout
     folder = tmp_path / "classification" / "UIPRMDKinect_clf_bn_DS" / "fold0" / "LITEMV"
     assert sorted(path.name for path in folder.iterdir()) == ["ensemble.json", "experiment.ipynb", "provenance.json", "run0"]
