@@ -67,7 +67,7 @@ def build_pages(experiments: list[Experiment], results: pd.DataFrame) -> Path:
 def main() -> None:
     """Run the demonstration from the repository's folder."""
     os.chdir(ROOT)
-    root = write_sample(OUT / "sample")
+    root = write_sample("datasets/sample")
     pairs = product(SAMPLE_DATASETS, MODELS)
     experiments = [Experiment(dataset, model=model, root=root, out=OUT, **SETTINGS) for dataset, model in pairs]
     print(f"{len(experiments)} experiments on SYNTHETIC recordings, two at a time", flush=True)

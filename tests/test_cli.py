@@ -23,7 +23,7 @@ def test_version_is_that_of_the_settings():
 def test_help_lists_the_commands():
     done = deeprehab("--help")
     assert done.returncode == 0 and done.stderr == ""
-    for command in ("run", "demo", "datasets"):
+    for command in ("run", "datasets"):
         assert f" {command} " in done.stdout
 
 
