@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['versions']
 
-# %% ../nbs/backend.ipynb #94fd7036
+# %% ../nbs/backend.ipynb #452a9b1c
 import os
 import sys
 import tempfile
@@ -41,6 +41,8 @@ with nullcontext() if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0" else _quiet(
         import tensorflow
 
         tensorflow.config.list_physical_devices()  # the first look at the devices is what complains
+        if os.environ["TF_CPP_MIN_LOG_LEVEL"] != "0":
+            tensorflow.get_logger().setLevel("ERROR")  # it warns that each new network is compiled
 
 # %% ../nbs/backend.ipynb #55619bbd
 def versions() -> dict[str, str]:
