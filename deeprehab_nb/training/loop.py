@@ -70,7 +70,7 @@ def seed_everything(seed: int) -> None:
     """Seed Python, NumPy and the backend; call it before a network is built."""
     keras.utils.set_random_seed(seed)
 
-# %% ../../nbs/training/loop.ipynb #5bb606fc
+# %% ../../nbs/training/loop.ipynb #0be53702
 @dataclass(frozen=True)
 class Epoch:
     """What happened in one epoch: its mean training loss, its learning rate, its duration in seconds."""
@@ -155,10 +155,11 @@ def train(
         start = time.perf_counter()
         if shuffle:
             order = rng.permutation(len(x))
-        trainer.reset_metrics()
+        total = 0.0
         for batch in np.split(order, range(schedule.batch_size, len(x), schedule.batch_size)):
-            logs = trainer.train_on_batch(x[batch], y[batch], return_dict=True)
-        mean_loss = float(logs["loss"])  # Keras keeps the mean over the epoch so far
+            trainer.reset_metrics()  # versions of Keras differ in whether a step does this itself
+            total += len(batch) * float(trainer.train_on_batch(x[batch], y[batch], return_dict=True)["loss"])
+        mean_loss = total / len(x)
         if not np.isfinite(mean_loss):
             raise UserError(f"The training of {network.name} diverged in epoch {number}: its loss is {mean_loss}.")
         if history.best_epoch == 0 or mean_loss < history.best_loss:
