@@ -20,8 +20,8 @@ from deeprehab_nb.experiment.store import Experiment, load_ensemble
 ROOT = Path(__file__).resolve().parents[1]
 OUT = Path("runs/demo")
 MODELS = ("FCN", "LITEMV")
-# the moving averages of batch normalisation need about 1000 steps; 56 recordings give 14 small batches
-SETTINGS = {"epochs": 100, "runs": 2, "batch_size": 4, "seed": 0}
+# the moving averages of batch normalisation need some hundred steps; 56 recordings give 7 small batches
+SETTINGS = {"epochs": 120, "runs": 2, "batch_size": 8, "seed": 0}
 
 
 def run(experiment: Experiment) -> str:
