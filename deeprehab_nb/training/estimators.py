@@ -579,7 +579,7 @@ class RehabClassifier(_RehabEstimator, BaseClassifier):
 # %% ../../nbs/training/estimators.ipynb #6af43908
 _TINY = {"model": "FCN", "hyperparameters": {"n_filters": (2, 2, 2)}, "epochs": 2, "batch_size": 4, "n_runs": 2}
 
-# %% ../../nbs/training/estimators.ipynb #0a8b7aad
+# %% ../../nbs/training/estimators.ipynb #b25a1bbc
 class RehabRegressor(_RehabEstimator, BaseRegressor):
     """
     Score how well an exercise was performed: an ensemble of one of the benchmark's networks.
@@ -645,7 +645,8 @@ class RehabRegressor(_RehabEstimator, BaseRegressor):
 
     def _targets(self, y):
         low, high = float(y.min()), float(y.max())
-        if self.max_score is not None:
+        self._clipped = self.max_score is not None
+        if self._clipped:
             if low < 0 or high > self.max_score:
                 wrong = low if low < 0 else high
                 raise UserError(f"There is a score of {wrong:g}, which is not between 0 and max_score = {self.max_score:g}.")
@@ -659,7 +660,7 @@ class RehabRegressor(_RehabEstimator, BaseRegressor):
 
     def _average(self, X):
         outputs = self._outputs(X)
-        if self.max_score is not None:
+        if self._clipped:
             outputs = [output.clip(0, 1) for output in outputs]
         return np.mean(outputs, axis=0)
 
@@ -670,18 +671,19 @@ class RehabRegressor(_RehabEstimator, BaseRegressor):
         return f"scores from {self.score_range_[0]:g} to {self.score_range_[1]:g}"
 
     def _describe_targets(self):
-        return {"range": list(self.score_range_)}
+        return {"range": list(self.score_range_), "clipped": self._clipped}
 
     def _restore_targets(self, described):
         low, high = described["range"]
         _require(_is_number(low) and _is_number(high) and low < high)
-        self.score_range_ = (float(low), float(high))
+        _require(isinstance(described["clipped"], bool))
+        self.score_range_, self._clipped = (float(low), float(high)), described["clipped"]
 
     @classmethod
     def _get_test_params(cls, parameter_set="default"):
         return _TINY
 
-# %% ../../nbs/training/estimators.ipynb #cfc24e6b
+# %% ../../nbs/training/estimators.ipynb #911c31ab
 _MAGIC = b"deeprehab-nb estimator, format "
 _FORMAT = b"1"
 _LARGEST_FILE = 2 * 2**30
@@ -769,7 +771,7 @@ def _unpack(path: Path) -> tuple[dict[str, object], list[list[np.ndarray]]]:
         members = _unzip(rest, 1 + _MOST_RUNS)
         text = members.pop(_DESCRIPTION)
         _require(len(text) <= _LARGEST_DESCRIPTION and members)
-        described = json.loads(text, parse_constant=_require)
+        described = json.loads(text)
         _require(isinstance(described, dict))
         runs = []
         for run in range(len(members)):
@@ -779,10 +781,10 @@ def _unpack(path: Path) -> tuple[dict[str, object], list[list[np.ndarray]]]:
         raise UserError(f"The file {path} holds no estimator, though its digest is right; ask whoever made it.") from None
     return described, runs
 
-# %% ../../nbs/training/estimators.ipynb #b665137c
+# %% ../../nbs/training/estimators.ipynb #26e51997
 def _require(condition: object) -> None:
-    """Raise ValueError unless true; for text, too: JSON gives the name of a number that is none."""
-    if condition is not True and (isinstance(condition, str) or not condition):
+    """Raise ValueError unless true: an assertion that stays."""
+    if not condition:
         raise ValueError
 
 
@@ -812,13 +814,16 @@ def _skeleton(described: dict[str, object] | None) -> Skeleton | None:
     return None if described is None else Skeleton(**described)
 
 
+_COUNTING = threading.Lock()
+
+
 @contextmanager
 def _no_larger_than(weights: list[np.ndarray]) -> Iterator[None]:
     """Stop the building of a network before it takes more or larger weights than these."""
     from deeprehab_nb.backend import keras
 
     layer, thread = keras.layers.Layer, threading.get_ident()
-    original, left = layer.add_weight, [len(weights), sum(w.size for w in weights)]
+    left = [len(weights), sum(w.size for w in weights)]
 
     def counted(self, *args, **kwargs):
         if threading.get_ident() == thread:
@@ -827,8 +832,9 @@ def _no_larger_than(weights: list[np.ndarray]) -> Iterator[None]:
             _require(min(left) >= 0)
         return original(self, *args, **kwargs)
 
-    layer.add_weight = counted
-    try:
-        yield
-    finally:
-        layer.add_weight = original
+    with _COUNTING:
+        original, layer.add_weight = layer.add_weight, counted
+        try:
+            yield
+        finally:
+            layer.add_weight = original
