@@ -35,7 +35,7 @@ MODELS = {  # every network of the zoo that is to be tried, small; "skeletal" is
     "LITEMV": {"hyperparameters": {"n_filters": 2, "kernel_size": 4}},
     "skeletal": {"hyperparameters": {"n_filters": (2, 2, 2)}, "skeleton": BODY},
 }
-TINY = {"epochs": 2, "batch_size": 4, "n_runs": 2, "random_state": 0}
+TINY = {"epochs": 2, "batch_size": 4, "n_runs": 1, "random_state": 0}
 
 
 class Skeletal(FCN):
@@ -55,7 +55,7 @@ def own_network(monkeypatch):
 
 
 def tiny(kind=RehabClassifier, model="FCN", **parameters):
-    return kind(model, **MODELS[model] | TINY | parameters)
+    return kind(model, **MODELS.get(model, {}) | TINY | parameters)
 
 
 def made_up(n_cases=12, n_channels=2, n_timepoints=20, seed=0):
@@ -126,9 +126,9 @@ def test_an_estimator_computes_what_an_experiment_computes(sample, tmp_path, dat
 
 def test_recordings_are_scaled_as_the_archive_is(sample):
     fold = load_fold("Synthetic_clf_bn_Press2D", 0, sample)
-    estimator = tiny(skeleton=fold.skeleton, n_runs=1, epochs=1).fit(fold.normalisation.invert(fold.x_train), fold.y_train)
+    estimator = tiny(skeleton=fold.skeleton, epochs=1).fit(fold.normalisation.invert(fold.x_train), fold.y_train)
     assert np.allclose(estimator.normalisation_.minimum, fold.normalisation.minimum)
-    assert len(tiny(n_runs=1, epochs=1).fit(X, LABELS).normalisation_.span) == X.shape[1]
+    assert len(tiny(epochs=1).fit(X, LABELS).normalisation_.span) == X.shape[1]
 
 
 @pytest.mark.parametrize("of", [
@@ -138,7 +138,7 @@ def test_recordings_are_scaled_as_the_archive_is(sample):
 ], ids=["text", "objects", "int8", "halves", "truth", "numbers as objects", "series", "category", "column", "list", "odd text", "large"])
 def test_labels_may_be_of_any_type(tmp_path, of):
     y = of(LABELS)
-    estimator = tiny(n_runs=1, epochs=1).fit(X, y)
+    estimator = tiny(epochs=1).fit(X, y)
     known = np.unique(np.asarray(y))
     assert estimator.classes_.dtype == known.dtype and estimator.classes_.tolist() == known.tolist()
     estimator.save(tmp_path / "file")
@@ -150,17 +150,18 @@ def test_labels_may_be_of_any_type(tmp_path, of):
 
 def test_scores_are_clipped_only_where_the_scale_has_an_end():
     far = X + 50 * np.sign(np.arange(len(X)) - 5)[:, None, None]
-    bounded, free = (tiny(RehabRegressor, max_score=m, epochs=20).fit(X, SCORES) for m in (100, None))
+    bounded, free = (tiny(RehabRegressor, max_score=m).fit(X, SCORES) for m in (100, None))
     assert bounded.score_range_ == (0, 100) and free.score_range_ == (SCORES.min(), SCORES.max())
     assert 0 <= bounded.predict(far).min() <= bounded.predict(far).max() <= 100
-    free.set_params(max_score=1)  # what was learned does not change
-    assert np.array_equal(free.predict(far), tiny(RehabRegressor, epochs=20).fit(X, SCORES).predict(far))
+    assert bounded.predict(far).min() == 0 or bounded.predict(far).max() == 100 or np.abs(free.predict(far)).max() < 100
+    before = free.predict(far)
+    assert np.array_equal(free.set_params(max_score=1).predict(far), before)  # what was learned does not change
     assert tiny(RehabRegressor).fit(X, np.full(len(X), 7.0)).predict(X).shape == (len(X),)  # nothing to learn, no division by 0
     assert tiny(RehabRegressor).fit(X, np.arange(len(X)) % 2).predict(X).shape == (len(X),)
 
 
 def test_history_and_summary():
-    estimator = tiny(epochs=3).fit(X, LABELS)
+    estimator = tiny(epochs=3, n_runs=2).fit(X, LABELS)
     assert [len(history.epochs) for history in estimator.history_] == [3, 3]
     for history in estimator.history_:
         assert history.best_loss == min(epoch.loss for epoch in history.epochs) and history.epochs[0].learning_rate == 1e-3
@@ -177,7 +178,7 @@ PERSON = np.arange(len(X)) // 2
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_cross_validation(kind):
-    estimator = tiny(kind, n_runs=1)
+    estimator = tiny(kind)
     scores = cross_val_score(estimator, X, target(kind), groups=PERSON, cv=GroupKFold(2), error_score="raise")
     assert scores.shape == (2,) and np.isfinite(scores).all() and not estimator.is_fitted
 
@@ -186,26 +187,26 @@ def test_cross_validation_where_a_fold_has_one_class():
     groups = np.where(LABELS == "good", 0, PERSON % 2 + 1)
     keep = np.flatnonzero((groups != 1) | (PERSON > 1))
     scores = cross_val_score(
-        tiny(n_runs=1, epochs=1), np.concatenate([X, X[keep]]), np.concatenate([LABELS, LABELS[keep]]),
+        tiny(epochs=1), np.concatenate([X, X[keep]]), np.concatenate([LABELS, LABELS[keep]]),
         groups=np.concatenate([np.full(len(X), 9), groups[keep]]), cv=LeaveOneGroupOut(), error_score="raise",
     )
     assert np.isfinite(scores).all()
 
 
 def test_probabilities_by_cross_validation():
-    probabilities = cross_val_predict(tiny(n_runs=1), X, LABELS, cv=2, method="predict_proba")
+    probabilities = cross_val_predict(tiny(), X, LABELS, cv=2, method="predict_proba")
     assert probabilities.shape == (len(X), 2) and np.allclose(probabilities.sum(axis=1), 1)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_search_in_a_pipeline(kind):
-    pipeline = Pipeline([("centre", FunctionTransformer(lambda x: x - x[:, :, :1])), ("network", tiny(kind, n_runs=1))])
+    pipeline = Pipeline([("centre", FunctionTransformer(lambda x: x - x[:, :, :1])), ("network", tiny(kind))])
     grid = [
-        {"network__epochs": [1, 2]},
+        {"network__epochs": [1]},
         {"network__model": ["LITEMV"], "network__hyperparameters": [MODELS["LITEMV"]["hyperparameters"]]},
     ]
     search = GridSearchCV(pipeline, grid, cv=2, error_score="raise").fit(X, target(kind))
-    assert len(search.cv_results_["params"]) == 3 and np.isfinite(search.cv_results_["mean_test_score"]).all()
+    assert len(search.cv_results_["params"]) == 2 and np.isfinite(search.cv_results_["mean_test_score"]).all()
     assert search.predict(X).shape == (len(X),)
     assert search.best_estimator_["network"].is_fitted and not pipeline["network"].is_fitted
 
@@ -239,7 +240,7 @@ IMPOSSIBLE = {
     "hyperparameters as text": ({"hyperparameters": "n_filters=2"}, X, LABELS, "dict"),
     "skeleton of another type": ({"skeleton": {"n_joints": 2}}, X, LABELS, "Skeleton"),
     "skeleton of another size": ({"skeleton": Skeleton(3, 3)}, X, LABELS, "9 channels"),
-    "no skeleton": ({"model": "skeletal"}, X, LABELS, "needs to know the skeleton"),
+    "no skeleton": ({"model": "skeletal", "skeleton": None}, X, LABELS, "needs to know the skeleton"),
     "normalise": ({"normalise": "yes"}, X, LABELS, "True or False"),
     **{f"{name} {value!r}": ({name: value}, X, LABELS, name)
        for name in ("epochs", "batch_size", "n_runs") for value in (0, -1, 1.5, "3", None, True, float("nan"))},
@@ -260,7 +261,7 @@ IMPOSSIBLE = {
 @pytest.mark.parametrize("parameters, x, y, named", IMPOSSIBLE.values(), ids=IMPOSSIBLE)
 def test_what_cannot_be_learned_from_is_refused(parameters, x, y, named):
     with pytest.raises(UserError) as error:
-        tiny(**parameters).fit(x, y)
+        tiny().set_params(**parameters).fit(x, y)
     sentence(str(error.value), named)
 
 
@@ -297,7 +298,7 @@ def test_what_does_not_fit_is_not_predicted(fitted, method, x, named):
 
 @pytest.fixture(scope="module")
 def fitted():
-    return tiny().fit(X, LABELS)
+    return tiny(n_runs=2).fit(X, LABELS)
 
 
 @pytest.fixture(scope="module")
@@ -312,7 +313,7 @@ def test_a_fresh_process_predicts_the_same(tmp_path):
     estimators = {
         f"{kind.__name__}-{model}": tiny(kind, model).fit(X, target(kind)) for kind in KINDS for model in MODELS if model != "skeletal"
     }
-    estimators["RehabRegressor-scaled"] = tiny(RehabRegressor, max_score=100, skeleton=BODY, normalise=False).fit(X, SCORES)
+    estimators["RehabRegressor-scaled"] = tiny(RehabRegressor, max_score=100, skeleton=BODY, normalise=False, n_runs=2).fit(X, SCORES)
     for name, estimator in estimators.items():
         estimator.save(tmp_path / "folder" / name)
     code = f"""
@@ -342,7 +343,8 @@ def test_all_that_was_known_is_loaded(fitted, saved, tmp_path):
     assert np.array_equal(output(loaded.fit(X, LABELS)), output(fitted))  # it can be fitted anew
     with zipfile.ZipFile(io.BytesIO(saved.read_bytes().split(b"\n", 1)[1])) as archive:
         assert archive.namelist() == ["estimator.json", "run0.npz", "run1.npz"]
-        assert all(np.load(archive.open("run0.npz"), allow_pickle=False).values)
+        with np.load(archive.open("run1.npz"), allow_pickle=False) as weights:
+            assert weights["0.npy"].dtype == np.float32
 
 
 def test_a_changed_parameter_does_not_change_what_was_learned(tmp_path):
@@ -494,7 +496,7 @@ HOSTILE = {
     "huge kernels": put("network", "hyperparameters", "kernel_sizes", [10**6] * 3),
     "number of 30 digits": put("network", "hyperparameters", "kernel_sizes", [10**30] * 3),
     **{f"{key} {value!r}": put("network", key, value) for key in ("n_timepoints", "n_channels", "n_classes")
-       for value in (0, -1, 10**4, 10**9, 10**30, 1.5, "2", None, [2])},
+       for value in (0, -1, 10**5, 10**9, 10**30, 1.5, "2", None, [2])},
     "skeleton of another size": put("network", "skeleton", {"n_joints": 10**9, "n_dims": 10**9, "kinematic_tree": []}),
     "skeleton of another type": put("network", "skeleton", [1]), "skeleton with more": put("network", "skeleton", {"n_joints": 2, "n": 1}),
     "scaling of other channels": put("normalisation", "span", [1.0] * 3), "scaling by zero": put("normalisation", "span", [0.0, 1.0]),
@@ -600,5 +602,5 @@ print(*sorted({{"keras", "tensorflow", "jax", "torch", "matplotlib", "plotly"}} 
 def test_the_chain_of_joints_survives(tmp_path):
     chain = Skeleton(4, 1, tuple(pairwise(range(4))))
     x, labels, _ = made_up(n_channels=4)
-    tiny(model="skeletal", skeleton=chain, n_runs=1).fit(x, labels).save(tmp_path / "file")
+    tiny(model="skeletal", skeleton=chain).fit(x, labels).save(tmp_path / "file")
     assert RehabClassifier.load(tmp_path / "file").skeleton == chain

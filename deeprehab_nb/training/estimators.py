@@ -170,7 +170,7 @@ def _random_state_kept() -> Iterator[None]:
         random.setstate(python)
         np.random.set_state(numpy)
 
-# %% ../../nbs/training/estimators.ipynb #ce1d4e9d
+# %% ../../nbs/training/estimators.ipynb #696d1330
 class _RehabEstimator(BaseCollectionEstimator):
     """All that the classifier and the regressor share; for the parameters see `RehabClassifier`."""
 
@@ -351,7 +351,8 @@ class _RehabEstimator(BaseCollectionEstimator):
             If a folder has that name or the file cannot be written.
         """
         self._check_is_fitted()
-        self._check_parameters()
+        self._check_parameters()  # they may have been set after the fit
+        architecture(self.model, self.hyperparameters)
         path = Path(path)
         if path.is_dir():
             raise UserError(f"{path} is a folder; name a file in it.")
@@ -418,6 +419,7 @@ class _RehabEstimator(BaseCollectionEstimator):
             "skeleton": _skeleton(parameters["skeleton"]), "hyperparameters": _tuples(parameters["hyperparameters"]),
         })
         estimator._check_parameters()
+        architecture(estimator.model, estimator.hyperparameters)
         _seed(estimator.random_state)
         network = described["network"]
         _require(all(_is_size(v) for v in _leaves(network["hyperparameters"]) if not isinstance(v, float)))
@@ -433,7 +435,7 @@ class _RehabEstimator(BaseCollectionEstimator):
             _require(all(span > 0 for span in scaling["span"]))
             scaling = Normalisation(tuple(scaling["minimum"]), tuple(scaling["span"]))
         estimator.normalisation_ = scaling
-        _require(type(described["seed"]) is int and _is_size(described["n_cases"]))
+        _require(type(described["seed"]) is int and described["seed"] >= 0 and _is_size(described["n_cases"]))
         estimator.seed_ = described["seed"]
         estimator.versions_ = {str(k): str(v) for k, v in described["versions"].items()}
         estimator.metadata_ = {
@@ -576,8 +578,8 @@ class RehabClassifier(_RehabEstimator, BaseClassifier):
     def _get_test_params(cls, parameter_set="default"):
         return _TINY
 
-# %% ../../nbs/training/estimators.ipynb #6af43908
-_TINY = {"model": "FCN", "hyperparameters": {"n_filters": (2, 2, 2)}, "epochs": 2, "batch_size": 4, "n_runs": 2}
+# %% ../../nbs/training/estimators.ipynb #25246b7c
+_TINY = {"model": "FCN", "hyperparameters": {"n_filters": (2, 2, 2)}, "epochs": 2, "batch_size": 4, "n_runs": 1}
 
 # %% ../../nbs/training/estimators.ipynb #b25a1bbc
 class RehabRegressor(_RehabEstimator, BaseRegressor):
