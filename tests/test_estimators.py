@@ -90,11 +90,10 @@ def test_aeon_accepts_them(check):
     check()
 
 
-@pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("kind", KINDS)
-def test_two_fits_are_one(kind, model):
-    first, second = (output(tiny(kind, model).fit(X, target(kind))) for _ in range(2))
-    assert np.array_equal(first, second)
+def test_two_fits_are_one_to_the_last_bit(fitted):
+    state = np.random.get_state()[1].tolist()
+    assert np.array_equal(output(tiny(n_runs=2).fit(X, LABELS)), output(fitted))
+    assert np.random.get_state()[1].tolist() == state
 
 
 def test_the_seed_is_known():
@@ -110,13 +109,13 @@ def test_the_seed_is_known():
 def test_an_estimator_computes_what_an_experiment_computes(sample, tmp_path, dataset, kind):
     hyperparameters = {"n_filters": (4, 4, 4)}
     experiment = Experiment(
-        dataset, model="FCN", root=sample, out=tmp_path, epochs=3, runs=2, batch_size=16, seed=5, hyperparameters=hyperparameters,
+        dataset, model="FCN", root=sample, out=tmp_path, epochs=2, runs=2, batch_size=32, seed=5, hyperparameters=hyperparameters,
     )
     expected = run_experiment(experiment, show=lambda state: None).ensemble
     fold = load_fold(dataset, 0, sample)
     scale = {"max_score": fold.max_score} if kind is RehabRegressor else {}
     estimator = kind(
-        "FCN", hyperparameters=hyperparameters, skeleton=fold.skeleton, normalise=False, epochs=3, batch_size=16, n_runs=2,
+        "FCN", hyperparameters=hyperparameters, skeleton=fold.skeleton, normalise=False, epochs=2, batch_size=32, n_runs=2,
         random_state=5, **scale,
     ).fit(fold.x_train, fold.y_train if kind is RehabClassifier else fold.y_train.astype(float) * fold.max_score)
     assert np.array_equal(estimator.predict(fold.x_test), expected.predicted)
@@ -150,10 +149,11 @@ def test_labels_may_be_of_any_type(tmp_path, of):
 
 def test_scores_are_clipped_only_where_the_scale_has_an_end():
     far = X + 50 * np.sign(np.arange(len(X)) - 5)[:, None, None]
-    bounded, free = (tiny(RehabRegressor, max_score=m).fit(X, SCORES) for m in (100, None))
+    bounded, free = tiny(RehabRegressor, max_score=100, n_runs=2).fit(X, SCORES), tiny(RehabRegressor).fit(X, SCORES)
     assert bounded.score_range_ == (0, 100) and free.score_range_ == (SCORES.min(), SCORES.max())
     assert 0 <= bounded.predict(far).min() <= bounded.predict(far).max() <= 100
-    assert bounded.predict(far).min() == 0 or bounded.predict(far).max() == 100 or np.abs(free.predict(far)).max() < 100
+    raw = np.mean([o.clip(0, 1) for o in bounded._outputs(far)], axis=0)[:, 0]
+    assert np.allclose(bounded.predict(far), 100 * raw)
     before = free.predict(far)
     assert np.array_equal(free.set_params(max_score=1).predict(far), before)  # what was learned does not change
     assert tiny(RehabRegressor).fit(X, np.full(len(X), 7.0)).predict(X).shape == (len(X),)  # nothing to learn, no division by 0
