@@ -269,7 +269,7 @@ def _cell(value: object) -> str:
     import numpy as np
     import pandas as pd
 
-    if value is pd.NA:
+    if pd.isna(value):
         return ""
     if isinstance(value, bool | np.bool_):
         return "yes" if value else "no"

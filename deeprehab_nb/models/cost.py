@@ -149,7 +149,7 @@ def _graph_product(layer, output: Shape, *inputs: Shape) -> int:
     state, _ = inputs
     return math.prod(state) * (1 + 5)  # offset and softmax; the product is left out, as said above
 
-# %% ../../nbs/models/cost.ipynb #4a7e417e
+# %% ../../nbs/models/cost.ipynb #db998f29
 def count_flops(network: keras.Model) -> int:
     """
     Count the floating-point operations of the prediction of one recording, as TensorFlow's profiler does.
@@ -178,11 +178,10 @@ def _count(layer: keras.Operation) -> int:
             f"There is no rule that counts the operations of the layer {layer.name} ({type(layer).__name__}); register one "
             "with deeprehab_nb.models.cost.counts."
         )
-    try:
-        inputs, output = layer.input, layer.output
-    except (AttributeError, ValueError):
-        raise UserError(f"The layer {layer.name} is used more than once; its operations cannot be counted.") from None
-    return _RULES[kind](layer, tuple(output.shape[1:]), *(tuple(i.shape[1:]) for i in keras.tree.flatten(inputs)))
+    if len(layer._inbound_nodes) > 1:  # Keras has no public way to ask
+        raise UserError(f"The layer {layer.name} is used more than once; its operations cannot be counted.")
+    inputs = (tuple(tensor.shape[1:]) for tensor in keras.tree.flatten(layer.input))
+    return _RULES[kind](layer, tuple(layer.output.shape[1:]), *inputs)
 
 # %% ../../nbs/models/cost.ipynb #4d62b13b
 @dataclass(frozen=True)

@@ -217,11 +217,6 @@ class JointLSTM(keras.layers.Layer):
     def get_config(self):
         return super().get_config() | {"units": self.units, "unroll": self.unroll}
 
-    @property
-    def caption(self) -> str:
-        """What a drawing says of the layer."""
-        return str(self.units)
-
 # %% ../../nbs/models/layers.ipynb #daea5c0f
 @_serialisable
 class GraphProduct(keras.layers.Layer):
