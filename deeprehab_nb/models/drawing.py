@@ -65,7 +65,7 @@ def _calls(network: keras.Model) -> list[_Call]:
         calls[i].n_users += 1
     return calls
 
-# %% ../../nbs/models/drawing.ipynb #a53de922
+# %% ../../nbs/models/drawing.ipynb #83929cf4
 KINDS: dict[str, tuple[str, str]] = {
     "recurrent": ("#D55E00", "RNN|LSTM|GRU"),
     "attention": ("#CC79A7", "Attention"),
@@ -80,6 +80,7 @@ KINDS: dict[str, tuple[str, str]] = {
 
 _ASIDE = "(?i)\\w*(normalization|dropout|activation|relu|elu|softmax|sigmoid|tanh)"
 _SHORT = {"BatchNormalization": "BN", "LayerNormalization": "LayerNorm", "relu": "ReLU", "elu": "ELU", "gelu": "GELU"}
+_SHORT |= {"softmax": "softmax", "sigmoid": "sigmoid", "tanh": "tanh"}
 
 
 def _is_keras(operation: keras.Operation) -> bool:
@@ -143,7 +144,7 @@ def _details(operation: keras.Operation) -> list[str]:
     kernel, window, heads = get("kernel_size"), get("pool_size"), get("num_heads")
     size = [" ".join([*map(str, get("filters")), "filters of", _times(kernel)])] if kernel else []
     size += [_times((f"{heads[0]} heads", *get("key_dim")))] if heads else []
-    size += [f"{units} units" for units in get("units")]
+    size += [f"{units} unit{'s' * (units != 1)}" for units in get("units")]
     size += [f"window {_times(window)}"] if window else []
     size += [f"rate {rate:g}" for rate in get("rate")]
     size += [f"{len(operation.layers)} layers"] if _is_model(operation) else []
@@ -152,7 +153,7 @@ def _details(operation: keras.Operation) -> list[str]:
         size += [f"{word} {_times(sizes if len({*sizes}) > 1 else sizes[:1])}"] if {*sizes} - {*(usual or (1,))} else []
     return size if hasattr(inner, "recurrent_activation") else size + _activation(inner)
 
-# %% ../../nbs/models/drawing.ipynb #04b01292
+# %% ../../nbs/models/drawing.ipynb #a93749f7
 @dataclass(eq=False)
 class _Node:
     """Something with a place; by itself a point where a line passes. ``x`` is its middle, ``y`` its upper edge."""
@@ -206,15 +207,16 @@ def _boxes(network: keras.Model) -> list[_Box]:
         group, dot, _ = operation.name.partition(".")
         inputs = list(dict.fromkeys(box_of[i] for i in call.inputs))
         name = type(operation).__name__
-        is_aside = re.fullmatch(_ASIDE, name) and len(call.inputs) == 1 and calls[call.inputs[0]].n_users == 1
-        if is_aside and inputs[0].inputs and (not dot or group == inputs[0].group):
+        caption = getattr(operation, "caption", None)
+        is_aside = re.fullmatch(_ASIDE, name) and _inner(operation) is operation and not caption and uses[operation] == 1
+        follows = len(call.inputs) == 1 and calls[call.inputs[0]].n_users == 1 and inputs[0].inputs
+        if is_aside and follows and (not dot or group == inputs[0].group):
             box = inputs[0]
             rate = getattr(operation, "rate", None)
             dropout = [f"dropout {rate:g}"] if isinstance(rate, int | float) else []
-            box.details += dropout or _activation(operation) or [_SHORT.get(name, name)]
+            box.details += dropout or _activation(operation) or [_SHORT.get(name, _SHORT.get(name.lower(), name))]
             box.shape = call.shape
         else:
-            caption = getattr(operation, "caption", None)
             caption = caption.splitlines() if isinstance(caption, str) else []
             caption += [f"shared: {operation.name}"] if uses[operation] > 1 else []
             box = _Box(
@@ -228,7 +230,7 @@ def _boxes(network: keras.Model) -> list[_Box]:
         box_of.append(box)
     return boxes
 
-# %% ../../nbs/models/drawing.ipynb #7286d31c
+# %% ../../nbs/models/drawing.ipynb #739c28f9
 @dataclass(eq=False)
 class _Frame(_Node):
     title: str = ""
@@ -265,13 +267,13 @@ def _find_groups(boxes: list[_Box]) -> dict[str | _Box, list[str | _Box]]:
 
 def _structure(members: list[_Box], boxes: list[_Box]) -> tuple:
     """Return what two groups have in common if and only if one can stand for the other."""
-    leaving = {i for box in boxes if box.group != members[0].group for i in box.inputs}
+    outside = {i for box in boxes if box.group != members[0].group for i in box.inputs}
+    inside = {i for box in members for i in box.inputs}
     numbers, seen = {}, {}
     for box in members:
         inputs = tuple(seen.get(i, -1) for i in box.inputs)
-        seen[box] = numbers.setdefault((box.title, *box.lines, box in leaving, inputs), len(numbers))
-    n_sources = len({i for box in members for i in box.inputs} - {*members})
-    return n_sources, tuple(numbers.items()), tuple(seen.values())
+        seen[box] = numbers.setdefault((box.title, *box.lines, box in outside or box not in inside, inputs), len(numbers))
+    return len(inside - {*members}), tuple(numbers.items()), tuple(seen.values())
 
 
 def _spoken(names: list[str]) -> str:
@@ -430,7 +432,7 @@ def _arrange(nodes: list[_Node], lines: list[_Line], last: list[_Node]) -> tuple
             paths.append(f'<path d="M{u:.1f} {b.y:.1f}l-3.5 -6h7z" fill="currentColor" stroke="none"/>')
     return max(n.x + n.width / 2 for n in near), top - _ROW_GAP, paths
 
-# %% ../../nbs/models/drawing.ipynb #0ca95442
+# %% ../../nbs/models/drawing.ipynb #ab4091cf
 def _text_width(text: str, size: float) -> float:
     return size * sum(0.3 if c in "ijlft.,:;|'()[]I1 " else 0.92 if c in "mwMW@%" else 0.7 if c.isupper() else 0.6 for c in text)
 
@@ -453,10 +455,12 @@ def _svg(node: _Node) -> str:
     outline = f'x="{left:.1f}" y="{node.y:.1f}" width="{node.width:.1f}" height="{node.height:.1f}"'
     if isinstance(node, _Frame):
         middle = node.y + node.height / 2
+        fit = {"textLength": f"{node.height - 8:.1f}", "lengthAdjust": "spacingAndGlyphs"}
+        too_long = _text_width(node.title, 11.5) > node.height - 8
         return (
             f'<rect {outline} rx="6" fill="currentColor" fill-opacity="0.04" stroke="currentColor" stroke-opacity="0.35"/>'
             + _text(left + 13, middle, node.title, 11.5, font_weight=600, text_anchor="middle",
-                    transform=f"rotate(-90 {left + 13:.1f} {middle:.1f})")
+                    **(fit if too_long else {}), transform=f"rotate(-90 {left + 13:.1f} {middle:.1f})")
             + f'<g transform="translate({left + _PAD} {node.y:.1f})">{node.drawn}</g>'
         )
     colour = KINDS.get(node.kind, ("currentColor",))[0]
