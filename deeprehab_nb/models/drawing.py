@@ -153,7 +153,7 @@ def _details(operation: keras.Operation) -> list[str]:
         size += [f"{word} {_times(sizes if len({*sizes}) > 1 else sizes[:1])}"] if {*sizes} - {*(usual or (1,))} else []
     return size if hasattr(inner, "recurrent_activation") else size + _activation(inner)
 
-# %% ../../nbs/models/drawing.ipynb #a93749f7
+# %% ../../nbs/models/drawing.ipynb #87e42e21
 @dataclass(eq=False)
 class _Node:
     """Something with a place; by itself a point where a line passes. ``x`` is its middle, ``y`` its upper edge."""
@@ -208,9 +208,9 @@ def _boxes(network: keras.Model) -> list[_Box]:
         inputs = list(dict.fromkeys(box_of[i] for i in call.inputs))
         name = type(operation).__name__
         caption = getattr(operation, "caption", None)
-        is_aside = re.fullmatch(_ASIDE, name) and _inner(operation) is operation and not caption and uses[operation] == 1
+        is_aside = re.fullmatch(_ASIDE, name) and _inner(operation) is operation and not caption
         follows = len(call.inputs) == 1 and calls[call.inputs[0]].n_users == 1 and inputs[0].inputs
-        if is_aside and follows and (not dot or group == inputs[0].group):
+        if is_aside and follows and uses[operation] == 1 and (not dot or group == inputs[0].group):
             box = inputs[0]
             rate = getattr(operation, "rate", None)
             dropout = [f"dropout {rate:g}"] if isinstance(rate, int | float) else []
@@ -230,7 +230,7 @@ def _boxes(network: keras.Model) -> list[_Box]:
         box_of.append(box)
     return boxes
 
-# %% ../../nbs/models/drawing.ipynb #739c28f9
+# %% ../../nbs/models/drawing.ipynb #1d41d9a6
 @dataclass(eq=False)
 class _Frame(_Node):
     title: str = ""
@@ -272,7 +272,8 @@ def _structure(members: list[_Box], boxes: list[_Box]) -> tuple:
     numbers, seen = {}, {}
     for box in members:
         inputs = tuple(seen.get(i, -1) for i in box.inputs)
-        seen[box] = numbers.setdefault((box.title, *box.lines, box in outside or box not in inside, inputs), len(numbers))
+        leaves = box in outside or box not in inside
+        seen[box] = numbers.setdefault((box.title, *box.lines, leaves, inputs), len(numbers))
     return len(inside - {*members}), tuple(numbers.items()), tuple(seen.values())
 
 
@@ -315,7 +316,7 @@ def _units(boxes: list[_Box]) -> list[_Node]:
         _size(run)
     return units
 
-# %% ../../nbs/models/drawing.ipynb #5eec3d3b
+# %% ../../nbs/models/drawing.ipynb #58b58adb
 _GAP, _ROW_GAP, _PAD = 16, 26, 22
 _Line = tuple[_Node, float, _Node, float]  # from a node, at an offset from its middle, to another one
 
@@ -323,7 +324,7 @@ _Line = tuple[_Node, float, _Node, float]  # from a node, at an offset from its 
 def _rows(
     nodes: list[_Node], lines: list[_Line], last: list[_Node]
 ) -> tuple[list[list[_Node]], list[_Line], list[list[_Node]]]:
-    """Return the rows, the lines cut into pieces from row to row, and the lanes of the lines that begin at one place."""
+    """Return the rows, the lines cut into pieces from row to row, and the lanes of lines that begin alike."""
     row = dict.fromkeys(nodes, 0)
     for node in nodes:
         row[node] = max((row[a] + 1 for a, _, b, _ in lines if b is node), default=0)
@@ -432,9 +433,10 @@ def _arrange(nodes: list[_Node], lines: list[_Line], last: list[_Node]) -> tuple
             paths.append(f'<path d="M{u:.1f} {b.y:.1f}l-3.5 -6h7z" fill="currentColor" stroke="none"/>')
     return max(n.x + n.width / 2 for n in near), top - _ROW_GAP, paths
 
-# %% ../../nbs/models/drawing.ipynb #ab4091cf
+# %% ../../nbs/models/drawing.ipynb #07b0d3c5
 def _text_width(text: str, size: float) -> float:
-    return size * sum(0.3 if c in "ijlft.,:;|'()[]I1 " else 0.92 if c in "mwMW@%" else 0.7 if c.isupper() else 0.6 for c in text)
+    narrow, wide = "ijlft.,:;|'()[]I1 ", "mwMW@%"
+    return size * sum(0.3 if c in narrow else 0.92 if c in wide else 0.7 if c.isupper() else 0.6 for c in text)
 
 
 def _text(x: float, y: float, text: str, size: float = 11, **attributes: object) -> str:
@@ -458,7 +460,8 @@ def _svg(node: _Node) -> str:
         fit = {"textLength": f"{node.height - 8:.1f}", "lengthAdjust": "spacingAndGlyphs"}
         too_long = _text_width(node.title, 11.5) > node.height - 8
         return (
-            f'<rect {outline} rx="6" fill="currentColor" fill-opacity="0.04" stroke="currentColor" stroke-opacity="0.35"/>'
+            f'<rect {outline} rx="6" fill="currentColor" fill-opacity="0.04" stroke="currentColor" '
+            'stroke-opacity="0.35"/>'
             + _text(left + 13, middle, node.title, 11.5, font_weight=600, text_anchor="middle",
                     **(fit if too_long else {}), transform=f"rotate(-90 {left + 13:.1f} {middle:.1f})")
             + f'<g transform="translate({left + _PAD} {node.y:.1f})">{node.drawn}</g>'
@@ -514,8 +517,8 @@ def _legend(kinds: list[str], width: float, y: float) -> tuple[str, float]:
             x, y = 0.0, y + 18
         colour = KINDS[kind][0]
         parts.append(
-            f'<rect x="{x:.1f}" y="{y}" width="12" height="12" rx="2" fill="{colour}" fill-opacity="0.16" stroke="{colour}" '
-            'stroke-width="1.5"/>' + _text(x + 18, y + 10, kind)
+            f'<rect x="{x:.1f}" y="{y}" width="12" height="12" rx="2" fill="{colour}" fill-opacity="0.16" '
+            f'stroke="{colour}" stroke-width="1.5"/>' + _text(x + 18, y + 10, kind)
         )
         x += step
     for words in ("below left: shape of the result, where it changes", "below right: trainable parameters"):
@@ -577,7 +580,8 @@ def draw(network: keras.Model) -> Drawing:
     total = max(width + 5, 300)
     legend, bottom = _legend([kind for kind in KINDS if any(box.kind == kind for box in boxes)], total, height + 28)
     told = "; ".join(
-        ", ".join([box.title, *box.lines]) + (f", giving {shape}" if (shape := box.small_print[0]) else "") for box in boxes
+        ", ".join([box.title, *box.lines, *(f"giving {shape}" for shape in box.small_print[:1] if shape)])
+        for box in boxes
     )
     return Drawing(
         f'<svg xmlns="http://www.w3.org/2000/svg" role="img" width="{total + 4:.0f}" height="{bottom + 4:.0f}" '
