@@ -22,7 +22,7 @@ from ..errors import UserError
 from .progress import PROGRESS, Show, State, progress, publish
 from .store import Experiment, Run, load_run, run_folder, save_ensemble, save_run
 from ..files import check_writable
-from ..models.layers import Architecture
+from ..models.architecture import Architecture
 from ..models.zoo import architecture
 from ..training.ensemble import Prediction, ensemble, judge
 from ..training.loop import Epoch, Schedule, predict, run_seed, seed_everything, train

@@ -9,7 +9,8 @@ __all__ = ['FCN']
 from dataclasses import dataclass
 
 from ..backend import keras
-from .layers import Architecture
+from .architecture import Architecture
+from .layers import normalised
 
 # %% ../../nbs/models/fcn.ipynb #5090a35c
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +38,5 @@ class FCN(Architecture):
     def features(self, recording, skeleton):
         x = recording
         for n_filters, kernel_size in zip(self.n_filters, self.kernel_sizes, strict=True):
-            x = keras.layers.Conv1D(n_filters, kernel_size, padding="same")(x)
-            x = keras.layers.BatchNormalization()(x)
-            x = keras.layers.ReLU()(x)
+            x = normalised(keras.layers.Conv1D(n_filters, kernel_size, padding="same")(x))
         return keras.layers.GlobalAveragePooling1D()(x)

@@ -9,7 +9,8 @@ __all__ = ['LITEMV']
 from dataclasses import dataclass
 
 from ..backend import keras
-from .layers import Architecture, HandCraftedFilters
+from .architecture import Architecture
+from .layers import HandCraftedFilters, normalised
 
 # %% ../../nbs/models/litemv.ipynb #635f199a
 @dataclass(frozen=True, kw_only=True)
@@ -37,16 +38,12 @@ class LITEMV(Architecture):
         sizes = [max(1, self.kernel_size // 2**i) for i in range(3)]
         parallel = [self._separable(size)(recording) for size in sizes]
         hand_crafted = keras.layers.ReLU()(HandCraftedFilters()(recording))
-        x = _normalised(keras.layers.Concatenate()([*parallel, hand_crafted]))
+        x = normalised(keras.layers.Concatenate()([*parallel, hand_crafted]))
         for size, dilation in zip(sizes[1:], (2, 4), strict=True):
-            x = _normalised(self._separable(size, dilation)(x))
+            x = normalised(self._separable(size, dilation)(x))
         return keras.layers.GlobalAveragePooling1D()(x)
 
     def _separable(self, size: int, dilation: int = 1) -> keras.layers.Layer:
         return keras.layers.SeparableConv1D(
             self.n_filters, size, dilation_rate=dilation, padding="same", use_bias=False
         )
-
-
-def _normalised(x: keras.KerasTensor) -> keras.KerasTensor:
-    return keras.layers.ReLU()(keras.layers.BatchNormalization()(x))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ..errors import check_name
 
 if TYPE_CHECKING:  # importing these loads Keras
-    from deeprehab_nb.models.layers import Architecture
+    from deeprehab_nb.models.architecture import Architecture
 
 # %% auto #0
 __all__ = ['ARCHITECTURES', 'check_model', 'architecture']
@@ -19,7 +19,14 @@ __all__ = ['ARCHITECTURES', 'check_model', 'architecture']
 # %% ../../nbs/models/zoo.ipynb #e616e7d2
 ARCHITECTURES: dict[str, str | type[Architecture]] = {
     "FCN": "deeprehab_nb.models.fcn:FCN",
+    "H-Inception": "deeprehab_nb.models.hinception:HInception",
     "LITEMV": "deeprehab_nb.models.litemv:LITEMV",
+    "ConvTran": "deeprehab_nb.models.convtran:ConvTran",
+    "ConvLSTM": "deeprehab_nb.models.convlstm:ConvLSTM",
+    "GRU": "deeprehab_nb.models.gru:GRU",
+    "VanTran": "deeprehab_nb.models.vantran:VanTran",
+    "DisjointCNN": "deeprehab_nb.models.disjointcnn:DisjointCNN",
+    "STGCN": "deeprehab_nb.models.stgcn:STGCN",
 }
 """Published name of each network, and where its class is, or the class itself: add your own here."""
 
