@@ -112,8 +112,9 @@ def _scores(y: object, n_cases: int) -> np.ndarray:
         raise UserError("A score is NaN or infinite; every recording needs a score.")
     return y
 
-# %% ../../nbs/training/estimators.ipynb #b32ba070
-_MOST = {"n_timepoints": 20_000, "n_channels": 10_000, "n_classes": 10_000}
+# %% ../../nbs/training/estimators.ipynb #31edd0e0
+_MOST = {"n_timepoints": 10_000, "n_channels": 10_000, "n_classes": 10_000}
+_MOST_JOINTS = 1000
 
 
 @dataclass(frozen=True)
@@ -131,6 +132,8 @@ class _Plan:
         for name, most in _MOST.items():
             if (getattr(self, name) or 0) > most:
                 raise UserError(f"The networks are not made for {name} = {getattr(self, name):,}; {most:,} is the most.")
+        if self.skeleton is not None and self.skeleton.n_joints > _MOST_JOINTS:
+            raise UserError(f"The networks are not made for {self.skeleton.n_joints:,} joints; {_MOST_JOINTS:,} is the most.")
         if self.skeleton is not None and self.skeleton.n_channels != self.n_channels:
             raise UserError(
                 f"The skeleton has {self.skeleton.n_joints} joints with {self.skeleton.n_dims} values each, "
@@ -170,7 +173,7 @@ def _random_state_kept() -> Iterator[None]:
         random.setstate(python)
         np.random.set_state(numpy)
 
-# %% ../../nbs/training/estimators.ipynb #696d1330
+# %% ../../nbs/training/estimators.ipynb #2b3ee3f5
 class _RehabEstimator(BaseCollectionEstimator):
     """All that the classifier and the regressor share; for the parameters see `RehabClassifier`."""
 
@@ -425,6 +428,8 @@ class _RehabEstimator(BaseCollectionEstimator):
         _require(all(_is_size(v) for v in _leaves(network["hyperparameters"]) if not isinstance(v, float)))
         _require(all(_is_size(network[name]) for name in ("n_timepoints", "n_channels")))
         plan = _Plan(**network | {"hyperparameters": _tuples(network["hyperparameters"]), "skeleton": _skeleton(network["skeleton"])})
+        widest = max([v for v in _leaves(network["hyperparameters"]) if type(v) is int], default=1)
+        _require(plan.n_timepoints * widest <= 5 * 10**7)  # positions in time are encoded in arrays of this size
         estimator._plan = plan
         estimator._restore_targets(described["targets"])
         _require(plan.n_classes == estimator._n_classes and len(runs) == len(described["history"]) > 0)
@@ -685,13 +690,13 @@ class RehabRegressor(_RehabEstimator, BaseRegressor):
     def _get_test_params(cls, parameter_set="default"):
         return _TINY
 
-# %% ../../nbs/training/estimators.ipynb #911c31ab
+# %% ../../nbs/training/estimators.ipynb #4ecf13b4
 _MAGIC = b"deeprehab-nb estimator, format "
 _FORMAT = b"1"
 _LARGEST_FILE = 2 * 2**30
 _DESCRIPTION = "estimator.json"
 _LARGEST_DESCRIPTION = 64 * 2**20
-_MOST_RUNS, _MOST_WEIGHTS = 1000, 10_000
+_MOST_RUNS, _MOST_WEIGHTS = 1000, 2000
 
 
 def _zip(members: dict[str, bytes]) -> bytes:
