@@ -78,8 +78,7 @@ def output(estimator, x=X):
 
 
 @parametrize_with_checks([
-    RehabClassifier, tiny(RehabClassifier, "LITEMV"), tiny(RehabClassifier, "STGCN"),
-    RehabRegressor, tiny(RehabRegressor, "GRU"), tiny(RehabRegressor, "STGCN"),
+    *KINDS, *(tiny(kind, model) for kind in KINDS for model in ("GRU", "ConvTran")),  # by themselves they are FCNs
 ])
 def test_aeon_accepts_them(check):
     check()

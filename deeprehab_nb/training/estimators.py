@@ -5,21 +5,16 @@
 # %% ../../nbs/training/estimators.ipynb #d7a30de9
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import os
 import random
-import threading
 from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from io import BytesIO
 from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Self
-from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
 import numpy as np
 from aeon.base import BaseCollectionEstimator
@@ -33,6 +28,7 @@ from ..data.skeleton import Skeleton
 from ..errors import UserError
 from ..files import whole_file
 from ..models.zoo import architecture, check_model
+from .saved import no_larger_than, pack, require, unpack
 
 if TYPE_CHECKING:  # importing these loads Keras
     from deeprehab_nb.backend import keras
@@ -134,11 +130,6 @@ class _Plan:
                 raise UserError(f"The networks are not made for {name} = {getattr(self, name):,}; {most:,} is the most.")
         if self.skeleton is not None and self.skeleton.n_joints > _MOST_JOINTS:
             raise UserError(f"The networks are not made for {self.skeleton.n_joints:,} joints; {_MOST_JOINTS:,} is the most.")
-        if self.skeleton is not None and self.skeleton.n_channels != self.n_channels:
-            raise UserError(
-                f"The skeleton has {self.skeleton.n_joints} joints with {self.skeleton.n_dims} values each, "
-                f"{self.skeleton.n_channels} channels; these recordings have {self.n_channels}."
-            )
 
     def build(self) -> keras.Model:
         """Build the network."""
@@ -359,7 +350,7 @@ class _RehabEstimator(BaseCollectionEstimator):
         path = Path(path)
         if path.is_dir():
             raise UserError(f"{path} is a folder; name a file in it.")
-        content = _pack(self._describe(), [network.get_weights() for network in self._networks])
+        content = pack(self._describe(), [network.get_weights() for network in self._networks])
         with whole_file(path) as temporary:
             temporary.write_bytes(content)
 
@@ -382,7 +373,7 @@ class _RehabEstimator(BaseCollectionEstimator):
         UserError
             If the file is missing, altered, cut short or hostile, is no estimator's, or is the other kind's.
         """
-        described, runs = _unpack(Path(path))
+        described, runs = unpack(Path(path))
         kind = described.get("estimator")
         if kind != cls.__name__:
             other = isinstance(kind, str) and kind in {c.__name__ for c in _RehabEstimator.__subclasses__()}
@@ -425,22 +416,22 @@ class _RehabEstimator(BaseCollectionEstimator):
         architecture(estimator.model, estimator.hyperparameters)
         _seed(estimator.random_state)
         network = described["network"]
-        _require(all(_is_size(v) for v in _leaves(network["hyperparameters"]) if not isinstance(v, float)))
-        _require(all(_is_size(network[name]) for name in ("n_timepoints", "n_channels")))
+        require(all(_is_size(v) for v in _leaves(network["hyperparameters"]) if not isinstance(v, float)))
+        require(all(_is_size(network[name]) for name in ("n_timepoints", "n_channels")))
         plan = _Plan(**network | {"hyperparameters": _tuples(network["hyperparameters"]), "skeleton": _skeleton(network["skeleton"])})
         widest = max([v for v in _leaves(network["hyperparameters"]) if type(v) is int], default=1)
-        _require(plan.n_timepoints * widest <= 5 * 10**7)  # positions in time are encoded in arrays of this size
+        require(plan.n_timepoints * widest <= 5 * 10**7)  # positions in time are encoded in arrays of this size
         estimator._plan = plan
         estimator._restore_targets(described["targets"])
-        _require(plan.n_classes == estimator._n_classes and len(runs) == len(described["history"]) > 0)
+        require(plan.n_classes == estimator._n_classes and len(runs) == len(described["history"]) > 0)
         scaling = described["normalisation"]
         if scaling is not None:
             n_dims = plan.n_channels if plan.skeleton is None else plan.skeleton.n_dims
-            _require(all(len(scaling[k]) == n_dims and all(map(_is_number, scaling[k])) for k in ("minimum", "span")))
-            _require(all(span > 0 for span in scaling["span"]))
+            require(all(len(scaling[k]) == n_dims and all(map(_is_number, scaling[k])) for k in ("minimum", "span")))
+            require(all(span > 0 for span in scaling["span"]))
             scaling = Normalisation(tuple(scaling["minimum"]), tuple(scaling["span"]))
         estimator.normalisation_ = scaling
-        _require(type(described["seed"]) is int and described["seed"] >= 0 and _is_size(described["n_cases"]))
+        require(type(described["seed"]) is int and described["seed"] >= 0 and _is_size(described["n_cases"]))
         estimator.seed_ = described["seed"]
         estimator.versions_ = {str(k): str(v) for k, v in described["versions"].items()}
         estimator.metadata_ = {
@@ -450,16 +441,16 @@ class _RehabEstimator(BaseCollectionEstimator):
         estimator.history_ = []
         for course in described["history"]:
             epochs = [Epoch(**epoch) for epoch in course["epochs"]]
-            _require(all(map(_is_number, _leaves(course))) and 1 <= course["best_epoch"] <= len(epochs))
+            require(all(map(_is_number, _leaves(course))) and 1 <= course["best_epoch"] <= len(epochs))
             estimator.history_.append(History(epochs, course["best_epoch"]))
         architecture(plan.model, plan.hyperparameters)  # its complaints are for people
         estimator._networks = []
         for weights in runs:
-            with _random_state_kept(), _no_larger_than(weights):
+            with _random_state_kept(), no_larger_than(weights):
                 network = plan.build()
             expected = [(w.shape, w.dtype) for w in network.get_weights()]
-            _require(expected == [(w.shape, w.dtype) for w in weights])
-            _require(all(np.isfinite(w).all() for w in weights))
+            require(expected == [(w.shape, w.dtype) for w in weights])
+            require(all(np.isfinite(w).all() for w in weights))
             network.set_weights(weights)
             estimator._networks.append(network)
         estimator.is_fitted = True
@@ -572,11 +563,11 @@ class RehabClassifier(_RehabEstimator, BaseClassifier):
 
     def _restore_targets(self, described):
         values, dtype = described["classes"], np.dtype(described["dtype"])
-        _require(isinstance(values, list) and len(values) > 1 and dtype.kind in "biufUO")
-        _require(dtype.kind != "U" or dtype.itemsize <= 4 * max(10_000, *map(len, values)))
+        require(isinstance(values, list) and len(values) > 1 and dtype.kind in "biufUO")
+        require(dtype.kind != "U" or dtype.itemsize <= 4 * max(10_000, *map(len, values)))
         classes = np.empty(len(values), dtype)
         classes[:] = values
-        _require(classes.tolist() == values == np.unique(_labels(classes, len(values))).tolist())
+        require(classes.tolist() == values == np.unique(_labels(classes, len(values))).tolist())
         self._set_classes(classes)
 
     @classmethod
@@ -682,119 +673,15 @@ class RehabRegressor(_RehabEstimator, BaseRegressor):
 
     def _restore_targets(self, described):
         low, high = described["range"]
-        _require(_is_number(low) and _is_number(high) and low < high)
-        _require(isinstance(described["clipped"], bool))
+        require(_is_number(low) and _is_number(high) and low < high)
+        require(isinstance(described["clipped"], bool))
         self.score_range_, self._clipped = (float(low), float(high)), described["clipped"]
 
     @classmethod
     def _get_test_params(cls, parameter_set="default"):
         return _TINY
 
-# %% ../../nbs/training/estimators.ipynb #4ecf13b4
-_MAGIC = b"deeprehab-nb estimator, format "
-_FORMAT = b"1"
-_LARGEST_FILE = 2 * 2**30
-_DESCRIPTION = "estimator.json"
-_LARGEST_DESCRIPTION = 64 * 2**20
-_MOST_RUNS, _MOST_WEIGHTS = 1000, 2000
-
-
-def _zip(members: dict[str, bytes]) -> bytes:
-    stream = BytesIO()
-    with ZipFile(stream, "w", ZIP_STORED) as archive:
-        for name, content in members.items():
-            archive.writestr(ZipInfo(name), content)  # a ZipInfo has no date: equal content, equal bytes
-    return stream.getvalue()
-
-
-def _unzip(content: bytes, most: int) -> dict[str, bytes]:
-    """Return what is in an archive that `_zip` has written; it cannot be larger than the archive."""
-    with ZipFile(BytesIO(content)) as archive:
-        infos = archive.infolist()
-        _require(len(infos) <= most and len({info.filename for info in infos}) == len(infos))
-        _require(all(info.compress_type == ZIP_STORED and info.compress_size == info.file_size for info in infos))
-        _require(sum(info.file_size for info in infos) <= len(content))
-        return {info.filename: archive.read(info) for info in infos}
-
-
-def _npy(array: np.ndarray) -> bytes:
-    stream = BytesIO()
-    np.lib.format.write_array(stream, np.ascontiguousarray(array).reshape(array.shape), version=(1, 0), allow_pickle=False)
-    return stream.getvalue()
-
-
-def _array(content: bytes) -> np.ndarray:
-    """Return the array that `_npy` has written; its header is compared with the bytes that are there."""
-    stream = BytesIO(content)
-    _require(np.lib.format.read_magic(stream) == (1, 0))
-    shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(stream)
-    _require(not fortran_order and dtype.kind in "iuf" and all(type(n) is int and n >= 0 for n in shape))
-    _require(math.prod(shape) * dtype.itemsize == len(content) - stream.tell())
-    return np.frombuffer(content, dtype, offset=stream.tell()).reshape(shape)
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, np.generic):
-        return value.item()
-    raise UserError(f"A parameter holds {value!r}, which cannot be saved.")
-
-
-def _pack(described: dict[str, object], runs: list[list[np.ndarray]]) -> bytes:
-    """Return the content of a file."""
-    members = {_DESCRIPTION: json.dumps(described, default=_plain, allow_nan=False).encode()}
-    for run, weights in enumerate(runs):
-        members[f"run{run}.npz"] = _zip({f"{i}.npy": _npy(w) for i, w in enumerate(weights)})
-    rest = _zip(members)
-    return _MAGIC + _FORMAT + b" " + hashlib.sha256(rest).hexdigest().encode() + b"\n" + rest
-
-
-def _verified(path: Path) -> bytes:
-    """Return what follows the first line of a file, if that line is true."""
-    length = len(_MAGIC) + len(_FORMAT) + 66
-    try:
-        with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            if not path.is_file() or size > _LARGEST_FILE:
-                raise UserError(f"{path} is {'too large for' if path.is_file() else 'not the file of'} an estimator.")
-            first = file.read(length)
-            if not first.startswith(_MAGIC):
-                raise UserError(f"The file {path} is {'empty' if not first else 'not one that an estimator was saved to'}.")
-            rest = file.read()
-    except FileNotFoundError:
-        raise UserError(f"The file {path} is missing.") from None
-    except OSError as error:
-        raise UserError(f"The file {path} cannot be read ({error.strerror}).") from None
-    if not first.startswith(_MAGIC + _FORMAT + b" "):
-        raise UserError(f"The file {path} is damaged, or was saved by another version of this package in another format.")
-    if first != _MAGIC + _FORMAT + b" " + hashlib.sha256(rest).hexdigest().encode() + b"\n":
-        raise UserError(f"The file {path} was altered or cut short after it was saved; fetch or save it again.")
-    return rest
-
-
-def _unpack(path: Path) -> tuple[dict[str, object], list[list[np.ndarray]]]:
-    """Undo `_pack`, believing nothing; raises UserError."""
-    rest = _verified(path)
-    try:
-        members = _unzip(rest, 1 + _MOST_RUNS)
-        text = members.pop(_DESCRIPTION)
-        _require(len(text) <= _LARGEST_DESCRIPTION and members)
-        described = json.loads(text)
-        _require(isinstance(described, dict))
-        runs = []
-        for run in range(len(members)):
-            arrays = _unzip(members[f"run{run}.npz"], _MOST_WEIGHTS)
-            runs.append([_array(arrays[f"{i}.npy"]) for i in range(len(arrays))])
-    except Exception:  # noqa: BLE001 - the parsers meet untrusted bytes, and raise many kinds
-        raise UserError(f"The file {path} holds no estimator, though its digest is right; ask whoever made it.") from None
-    return described, runs
-
 # %% ../../nbs/training/estimators.ipynb #26e51997
-def _require(condition: object) -> None:
-    """Raise ValueError unless true: an assertion that stays."""
-    if not condition:
-        raise ValueError
-
-
 def _is_size(value: object) -> bool:
     return type(value) is int and 0 < value <= 10**6 or type(value) is bool
 
@@ -819,29 +706,3 @@ def _tuples(hyperparameters: dict[str, object] | None) -> dict[str, object] | No
 
 def _skeleton(described: dict[str, object] | None) -> Skeleton | None:
     return None if described is None else Skeleton(**described)
-
-
-_COUNTING = threading.Lock()
-
-
-@contextmanager
-def _no_larger_than(weights: list[np.ndarray]) -> Iterator[None]:
-    """Stop the building of a network before it takes more or larger weights than these."""
-    from deeprehab_nb.backend import keras
-
-    layer, thread = keras.layers.Layer, threading.get_ident()
-    left = [len(weights), sum(w.size for w in weights)]
-
-    def counted(self, *args, **kwargs):
-        if threading.get_ident() == thread:
-            left[0] -= 1
-            left[1] -= math.prod(kwargs.get("shape", args[0] if args else ()) or ())
-            _require(min(left) >= 0)
-        return original(self, *args, **kwargs)
-
-    with _COUNTING:
-        original, layer.add_weight = layer.add_weight, counted
-        try:
-            yield
-        finally:
-            layer.add_weight = original
