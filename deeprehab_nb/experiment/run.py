@@ -21,7 +21,7 @@ from ..data.reader import Fold
 from ..errors import UserError
 from .progress import PROGRESS, Show, State, progress, publish
 from .store import Experiment, Run, load_run, run_folder, save_ensemble, save_run
-from ..files import check_writable
+from ..files import check_writable, sha256
 from ..models.architecture import Architecture
 from ..models.zoo import architecture
 from ..training.ensemble import Prediction, ensemble, judge
@@ -88,8 +88,11 @@ class Result:
         return pd.DataFrame.from_dict(rows | {"ensemble": self.ensemble.metrics}, orient="index").convert_dtypes()
 
     def network(self, run: int = 0) -> keras.Model:
-        """Load the network of one run."""
-        return keras.saving.load_model(run_folder(self.folder, run) / "model.keras", compile=False)
+        """Load the network of one run; raises UserError where its file is missing or was altered."""
+        path = run_folder(self.folder, run) / "model.keras"
+        if not path.is_file() or sha256(path) != self.runs[run].provenance.get("model_sha256"):
+            raise UserError(f"The file {path} is missing, or was altered after it was saved; remove its folder and run again.")
+        return keras.saving.load_model(path, compile=False)
 
 
 def run_experiment(experiment: Experiment, show: Show | None = None) -> Result:

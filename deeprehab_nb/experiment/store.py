@@ -16,7 +16,7 @@ import numpy as np
 
 from ..data.reader import Fold, data_root, dataset_folder, load_fold
 from ..errors import UserError
-from ..files import whole_file
+from ..files import sha256, whole_file
 from ..models.zoo import check_model
 from ..training.ensemble import Prediction, judge
 
@@ -112,7 +112,8 @@ class Run:
     history : dict of str to list
         The columns ``epoch``, ``loss``, ``learning_rate`` and ``seconds``.
     provenance : dict
-        The experiment's identity, the run's seed, best epoch and its training loss, timings in seconds, versions, date.
+        The experiment's identity, the run's seed, best epoch and its training loss, timings in seconds, versions, date;
+        once saved, the SHA-256 of ``model.keras``.
     """
 
     number: int
@@ -150,7 +151,7 @@ def save_run(folder: Path, run: Run, fold: Fold, save_network) -> None:
             outputs=run.prediction.outputs, class_names=np.array(fold.class_names, dtype=str),
         )
         write_json(new / "metrics.json", run.prediction.metrics)
-        write_json(new / "provenance.json", run.provenance)
+        write_json(new / "provenance.json", {**run.provenance, "model_sha256": sha256(new / "model.keras")})
 
 
 def load_run(folder: Path, number: int, experiment: Experiment, fold: Fold) -> Run | None:

@@ -1,0 +1,100 @@
+"""Each of the nine networks goes the whole way, from the command to the report, on recordings of real people."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import nbformat
+import numpy as np
+import pytest
+from conftest import deeprehab, refused
+
+from deeprehab_nb.errors import UserError
+from deeprehab_nb.models.golden import GOLDEN_HYPERPARAMETERS, GOLDEN_SKELETON
+from deeprehab_nb.models.zoo import ARCHITECTURES, architecture
+from deeprehab_nb.training.loop import Schedule, predict, seed_everything, train
+
+CLASSES, SCORES = "UIPRMDKinect_clf_bn_DS", "KIMORE31_reg_Sq"
+CASES = [*((model, CLASSES) for model in ARCHITECTURES), *((model, SCORES) for model in ("ConvTran", "GRU", "STGCN"))]
+LEAST = {"ConvLSTM": 17, "DisjointCNN": 5}
+
+
+@pytest.fixture(scope="module")
+def finished(real, tmp_path_factory):
+    """One run of one epoch of each network on a classification fold, and of one of each kind on a regression fold."""
+    out = tmp_path_factory.mktemp("nine")
+
+    def run(model, dataset):
+        return deeprehab("run", dataset, "--model", model, "--epochs=1", "--runs=1", "--root", real, "--out", out, timeout=900)
+
+    with ThreadPoolExecutor(2) as pool:
+        return out, dict(zip(CASES, pool.map(lambda case: run(*case), CASES), strict=True))
+
+
+@pytest.mark.parametrize("model, dataset", CASES)
+def test_network_is_trained_and_reported_on_real_recordings(finished, model, dataset):
+    out, done = finished[0], finished[1][model, dataset]
+    assert done.returncode == 0 and done.stdout.startswith("Ensemble of 1 run: "), done.stderr
+    (folder,) = out.glob(f"*/{dataset}/fold0/{model}")
+    said = json.loads((folder / "ensemble.json").read_text())
+    assert said["synthetic"] is False and all(np.isfinite(value) for value in said["metrics"].values())
+    cells = nbformat.read(folder / "experiment.ipynb", as_version=4).cells
+    outputs = [output for cell in cells if cell.cell_type == "code" for output in cell.outputs]
+    assert sum("application/vnd.plotly.v1+json" in output.get("data", {}) for output in outputs) == 4
+    assert not any(output.output_type == "error" or output.get("name") == "stderr" for output in outputs)
+
+
+@pytest.mark.filterwarnings("ignore:You are using a softmax over axis:UserWarning")  # attention to a single frame
+@pytest.mark.parametrize("model", ARCHITECTURES)
+def test_the_shortest_recording_will_do_and_no_shorter_one(model):
+    found, least = architecture(model, GOLDEN_HYPERPARAMETERS[model]), LEAST.get(model, 1)
+    x = np.random.default_rng(0).normal(size=(4, 12, least)).astype("float32")
+    network = found.build(least, 12, 2, GOLDEN_SKELETON)
+    train(network, x, np.arange(4) % 2, Schedule(epochs=1), seed=0)
+    assert np.isfinite(predict(network, x)).all()
+    with pytest.raises(UserError, match=f"{model} needs recordings of at least {least} frames?; these have {least - 1}"):
+        found.build(least - 1, 12, 2, GOLDEN_SKELETON)
+
+
+@pytest.mark.parametrize("model, least", LEAST.items())
+def test_the_command_refuses_recordings_that_are_too_short(copy_of, model, least, tmp_path):
+    folder = copy_of()
+    for path in folder.rglob("x_*.npy"):
+        np.save(path, np.load(path)[:, :, : least - 1])
+    info = json.loads((folder / "info.json").read_text())
+    (folder / "info.json").write_text(json.dumps(info | {"length_TS": least - 1}))
+    done = deeprehab("run", folder.name, "--model", model, "--root", folder.parents[1], "--out", tmp_path / "runs")
+    refused(done, model, f"at least {least} frames", f"these have {least - 1}")
+    assert not list((tmp_path / "runs").rglob("ensemble.json"))
+
+
+def test_the_graph_network_says_that_it_has_no_tree(copy_of, tmp_path):
+    folder = copy_of()
+    info = json.loads((folder / "info.json").read_text())
+    (folder / "info.json").write_text(json.dumps(info | {"kinematic_tree": []}))
+    done = deeprehab("run", folder.name, "--model=STGCN", "--root", folder.parents[1], "--out", tmp_path / "runs")
+    refused(done, "STGCN", "kinematic tree")
+
+
+@pytest.mark.parametrize("model, wrong, named", [
+    ("ConvTran", {"num_heads": 3}, ("num_heads", "3", "emb_size")), ("H-Inception", {"kernel_size": 3}, ("kernel_size", "at least 4")),
+    ("STGCN", {"n_temporal_filters": 2}, ("n_temporal_filters", "at least 4")), ("STGCN", {"n_lstm_units": [8, 8]}, ("n_lstm_units", "4 values")),
+    ("GRU", {"dropout": 0.1}, ("dropout", "hidden_units_gru")), ("VanTran", {"dropout": 1}, ("dropout", "below 1")),
+    ("ConvLSTM", {"hidden_units_lstm": "many"}, ("hidden_units_lstm", "many")), ("H-Inception", {"use_bias": 1}, ("use_bias", "true or false")),
+])
+def test_impossible_hyperparameters_are_refused(model, wrong, named):
+    with pytest.raises(UserError) as error:
+        architecture(model, wrong)
+    assert all(part in str(error.value) for part in named)
+
+
+@pytest.mark.parametrize("model", ARCHITECTURES)
+def test_training_from_one_seed_gives_one_network(model):
+    x = np.random.default_rng(0).normal(size=(8, 12, 40)).astype("float32")
+    predictions = []
+    for _ in range(2):
+        seed_everything(7)
+        small = {name: 0.3 if name == "dropout" else value for name, value in GOLDEN_HYPERPARAMETERS[model].items()}
+        network = architecture(model, small).build(40, 12, 2, GOLDEN_SKELETON)
+        train(network, x, np.arange(8) % 2, Schedule(epochs=2, batch_size=4), seed=3)
+        predictions.append(predict(network, x))
+    assert np.array_equal(*predictions)
