@@ -65,8 +65,9 @@ class HInception(Architecture):
 
     def _module(self, x, name, beside):
         def convolution(n_filters, size, what):
-            layer = keras.layers.Conv1D(n_filters, size, padding="same", use_bias=self.use_bias, name=f"{name}.{what}")
-            return layer
+            return keras.layers.Conv1D(
+                n_filters, size, padding="same", use_bias=self.use_bias, name=f"{name}.{what}"
+            )
 
         narrow = convolution(self.bottleneck, 1, "bottleneck")(x)
         sizes = (self.kernel_size // 2**i for i in range(3))
