@@ -574,8 +574,8 @@ class RehabClassifier(_RehabEstimator, BaseClassifier):
     def _get_test_params(cls, parameter_set="default"):
         return _TINY
 
-# %% ../../nbs/training/estimators.ipynb #25246b7c
-_TINY = {"model": "FCN", "hyperparameters": {"n_filters": (2, 2, 2)}, "epochs": 2, "batch_size": 4, "n_runs": 1}
+# %% ../../nbs/training/estimators.ipynb #ef121451
+_TINY = {"model": "FCN", "hyperparameters": {"n_filters": (2, 2, 2)}, "epochs": 2, "batch_size": 16, "n_runs": 1}
 
 # %% ../../nbs/training/estimators.ipynb #b25a1bbc
 class RehabRegressor(_RehabEstimator, BaseRegressor):
