@@ -41,13 +41,15 @@ def whole_file(path: str | os.PathLike) -> Iterator[Path]:
     Raises
     ------
     UserError
-        If the folder cannot be made or written.
+        If the folder cannot be made or written, or a file was written and ``path`` is a folder.
     """
     path = Path(path)
     check_writable(path.parent)
     temporary = path.parent / f".{path.stem}.{os.getpid()}.part{path.suffix}"
     try:
         yield temporary
+        if path.is_dir() and not temporary.is_dir():
+            raise UserError(f"{path} is a folder; name a file in it.")
         if path.is_dir():  # a folder cannot be renamed onto one with content
             old = temporary.with_name(temporary.name + ".old")
             path.rename(old)

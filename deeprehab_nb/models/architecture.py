@@ -53,6 +53,23 @@ class Architecture(abc.ABC):
     def features(self, recording: keras.KerasTensor, skeleton: Skeleton | None) -> keras.KerasTensor:
         """Map recordings (batch, n_timepoints, n_channels) to features (batch, n_features)."""
 
+    def check(self, n_timepoints: int, n_channels: int, skeleton: Skeleton | None = None) -> None:
+        """Raise UserError where `build` would: the recordings are too short, or the skeleton is missing or does not fit."""
+        if n_timepoints < self.min_timepoints:
+            raise UserError(
+                f"{self.name} needs recordings of at least {self.min_timepoints} frames; these have {n_timepoints}."
+            )
+        if self.needs_tree and (skeleton is None or not skeleton.links):
+            raise UserError(
+                f"{self.name} needs a skeleton with a kinematic tree: which joints are linked by bones; give one, or "
+                "choose another network."
+            )
+        if skeleton is not None and skeleton.n_channels != n_channels:
+            raise UserError(
+                f"The skeleton has {skeleton.n_joints} joints of {skeleton.n_dims} values, {skeleton.n_channels} channels "
+                f"in all; these recordings have {n_channels}."
+            )
+
     def build(
         self, n_timepoints: int, n_channels: int, n_classes: int | None = None, skeleton: Skeleton | None = None
     ) -> keras.Model:
@@ -79,22 +96,12 @@ class Architecture(abc.ABC):
         UserError
             If the recordings are too short, or the network needs a kinematic tree and has none that fits.
         """
-        if n_timepoints < self.min_timepoints:
-            raise UserError(
-                f"{self.name} needs recordings of at least {self.min_timepoints} frames; these have {n_timepoints}."
-            )
-        if self.needs_tree and (skeleton is None or not skeleton.links):
-            raise UserError(
-                f"{self.name} needs a skeleton with a kinematic tree: which joints are linked by bones; give one, or "
-                "choose another network."
-            )
-        if skeleton is not None and skeleton.n_channels != n_channels:
-            raise UserError(
-                f"The skeleton has {skeleton.n_joints} joints of {skeleton.n_dims} values, {skeleton.n_channels} channels "
-                f"in all; these recordings have {n_channels}."
-            )
+        self.check(n_timepoints, n_channels, skeleton)
         recording = keras.Input((n_timepoints, n_channels), name="recording")
         return keras.Model(recording, head(n_classes)(self.features(recording, skeleton)), name=self.name)
+
+
+_LARGEST = 100_000  # far beyond any use, and small enough not to overflow
 
 
 def _checked(what: str, value: object, default: object) -> object:
@@ -110,8 +117,8 @@ def _checked(what: str, value: object, default: object) -> object:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise UserError(f"{what} must be a number, not {value!r}.")
     if isinstance(default, int):
-        if value != int(value) or value < 1:
-            raise UserError(f"{what} must be a positive whole number, not {value!r}.")
+        if not 1 <= value <= _LARGEST or value != int(value):
+            raise UserError(f"{what} must be a positive whole number up to {_LARGEST:,}, not {value!r}.")
         return int(value)
     if not 0 <= value < 1:
         raise UserError(f"{what} must be at least 0 and below 1, not {value!r}.")

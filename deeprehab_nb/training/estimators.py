@@ -247,6 +247,7 @@ class _RehabEstimator(BaseCollectionEstimator):
         from deeprehab_nb.training.loop import Schedule, run_seed, seed_everything, train
 
         found = architecture(self.model, self.hyperparameters)
+        found.check(X.shape[2], X.shape[1], self.skeleton)
         self._plan = _Plan(
             self.model, found.hyperparameters, n_timepoints=X.shape[2], n_channels=X.shape[1],
             n_classes=self._n_classes, skeleton=self.skeleton,
@@ -347,9 +348,6 @@ class _RehabEstimator(BaseCollectionEstimator):
         self._check_is_fitted()
         self._check_parameters()  # they may have been set after the fit
         architecture(self.model, self.hyperparameters)
-        path = Path(path)
-        if path.is_dir():
-            raise UserError(f"{path} is a folder; name a file in it.")
         content = pack(self._describe(), [network.get_weights() for network in self._networks])
         with whole_file(path) as temporary:
             temporary.write_bytes(content)
