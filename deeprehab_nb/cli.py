@@ -92,9 +92,9 @@ def _hyperparameters(settings: list[str]) -> dict[str, object]:
         name, _, value = setting.partition("=")
         try:
             given[name] = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise UserError(
-                f"--set {setting} cannot be read; write the name, an equals sign and a number, true, false or a [list]."
+                f"--set {setting[:200]} cannot be read; write the name, an equals sign and a number, true, false or a [list]."
             ) from None
     return given
 
@@ -229,13 +229,15 @@ def print_costs(
     from rich.console import Console
     from rich.progress import Progress
 
-    from deeprehab_nb.files import whole_file
+    from deeprehab_nb.files import check_target, whole_file
     from deeprehab_nb.models.zoo import check_model
 
     if bool(names) == everything:
         raise UserError("Name datasets, or give --all for the sixty of the archive.")
     for name in model:
         check_model(name)
+    if csv is not None and check_target(csv).is_dir():
+        raise UserError(f"{csv} is a folder; name a file in it.")
     hyperparameters = _hyperparameters(settings) if settings else None
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task("loading Keras", total=1.0)

@@ -50,7 +50,9 @@ def test_latency_is_measured():
     (("UIPRMD_clf_bn_DS", "--model=LITE"), ("LITE", "LITEMV")),
     (("UIPRMD_clf_bn_DS", "--model=FCN", "--set", "filters=3"), ("filters", "n_filters")),
     (("UIPRMD_clf_bn_DS", "--set", "n_filters"), ("--set n_filters",)),
-    (("UIPRMD_clf_bn_DS", "--model=FCN", "--set", "n_filters=[1e9, 2, -3]"), ("n_filters", "up to 100,000")),
+    (("UIPRMD_clf_bn_DS", "--set", "n_filters=" + 50_000 * "["), ("--set n_filters=[[",)),
+    (("UIPRMD_clf_bn_DS", "--csv", "."), ("folder",)), (("UIPRMD_clf_bn_DS", "--csv", 300 * "n"), ("name",)),
+    (("UIPRMD_clf_bn_DS", "--model=FCN", "--set", "n_filters=[1e9, 2, -3]"), ("n_filters", "up to 10,000")),
 ])
 def test_what_cannot_be_counted_is_refused(sample, arguments, named):
     refused(deeprehab("cost", *arguments, "--root", sample), *named)

@@ -8,7 +8,10 @@ __all__ = ['Architecture', 'head']
 # %% ../../nbs/models/architecture.ipynb #baa5c720
 import abc
 from dataclasses import asdict, dataclass, fields
+from numbers import Real
 from typing import ClassVar
+
+import numpy as np
 
 from ..backend import keras
 from ..data.skeleton import Skeleton
@@ -101,12 +104,13 @@ class Architecture(abc.ABC):
         return keras.Model(recording, head(n_classes)(self.features(recording, skeleton)), name=self.name)
 
 
-_LARGEST = 100_000  # far beyond any use, and small enough not to overflow
+_LARGEST = 10_000  # far beyond any use
 
 
 def _checked(what: str, value: object, default: object) -> object:
     """Return ``value`` if it is of the kind of ``default``."""
     if isinstance(default, tuple):
+        value = value.tolist() if isinstance(value, np.ndarray) else value
         if not isinstance(value, tuple | list) or len(value) != len(default):
             raise UserError(f"{what} must be {len(default)} values, not {value!r}.")
         return tuple(_checked(what, v, d) for v, d in zip(value, default, strict=True))
@@ -114,7 +118,7 @@ def _checked(what: str, value: object, default: object) -> object:
         if isinstance(value, bool):
             return value
         raise UserError(f"{what} must be true or false, not {value!r}.")
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, Real):
         raise UserError(f"{what} must be a number, not {value!r}.")
     if isinstance(default, int):
         if not 1 <= value <= _LARGEST or value != int(value):

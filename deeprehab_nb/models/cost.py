@@ -22,6 +22,7 @@ from ..data.reader import load_fold
 from ..data.skeleton import Skeleton
 from ..errors import UserError
 from . import layers as own
+from .architecture import Architecture
 from .zoo import ARCHITECTURES, architecture
 from ..results.published import PublishedCost, published_costs
 
@@ -312,25 +313,31 @@ def cost_table(
     models = list(ARCHITECTURES if models is None else models)
     sizes = {name: size_of(name, root) for name in ([r.dataset for r in records()] if datasets is None else datasets)}
     pairs = [(model, dataset) for model in models for dataset in sizes]
+    networks = {pair: _network_of(*pair, hyperparameters) for pair in pairs}
+    for (model, dataset), network in networks.items():  # before anything is counted
+        network.check(sizes[dataset].n_timepoints, sizes[dataset].skeleton.n_channels, sizes[dataset].skeleton)
     rows, known = {}, {}
     for number, (model, dataset) in enumerate(pairs, start=1):
         paper = published_costs().get((model, dataset))
-        wanted = hyperparameters
-        if wanted is None:
-            wanted = COUNTED_WITH.get(model, {}) if paper else {}
-        if (model, sizes[dataset]) not in known:  # some datasets are of one size
-            known[model, sizes[dataset]] = _measure(_build(model, wanted, sizes[dataset]), latency)
+        network = networks[model, dataset], sizes[dataset]
+        if network not in known:  # some datasets are of one size
+            known[network] = _measure(_build(*network), latency)
             keras.utils.clear_session()  # hundreds of networks need not stay in memory
-        rows[model, dataset] = known[model, sizes[dataset]] | _beside(known[model, sizes[dataset]], paper)
+        rows[model, dataset] = known[network] | _beside(known[network], paper)
         if report:
             report(number / len(pairs))
     index = pd.MultiIndex.from_tuples(rows, names=["model", "dataset"])
     return pd.DataFrame(list(rows.values()), index=index).convert_dtypes()
 
 
-def _build(model: str, hyperparameters: dict[str, object], size: Size) -> keras.Model:
-    n_channels = size.skeleton.n_channels
-    return architecture(model, hyperparameters).build(size.n_timepoints, n_channels, size.n_classes, size.skeleton)
+def _network_of(model: str, dataset: str, hyperparameters: dict[str, object] | None) -> Architecture:
+    if hyperparameters is None:
+        hyperparameters = COUNTED_WITH.get(model, {}) if (model, dataset) in published_costs() else {}
+    return architecture(model, hyperparameters)
+
+
+def _build(network: Architecture, size: Size) -> keras.Model:
+    return network.build(size.n_timepoints, size.skeleton.n_channels, size.n_classes, size.skeleton)
 
 
 def _measure(network: keras.Model, latency: bool) -> dict[str, object]:

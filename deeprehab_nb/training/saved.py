@@ -103,18 +103,21 @@ def _verified(path: Path) -> bytes:
     """Return what follows the first line of a file, if that line is true."""
     length = len(_MAGIC) + len(_FORMAT) + 66
     try:
+        if path.exists() and not path.is_file():
+            raise UserError(f"{path} is not a file.")
         with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            if not path.is_file() or size > _LARGEST_FILE:
-                raise UserError(f"{path} is {'too large for' if path.is_file() else 'not the file of'} an estimator.")
+            if os.fstat(file.fileno()).st_size > _LARGEST_FILE:
+                raise UserError(f"The file {path} is too large for an estimator.")
             first = file.read(length)
             if not first.startswith(_MAGIC):
                 raise UserError(f"The file {path} is {'empty' if not first else 'not one that an estimator was saved to'}.")
             rest = file.read()
     except FileNotFoundError:
         raise UserError(f"The file {path} is missing.") from None
-    except OSError as error:
-        raise UserError(f"The file {path} cannot be read ({error.strerror}).") from None
+    except UserError:
+        raise
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise UserError(f"The file {path} cannot be read ({getattr(error, 'strerror', error)}).") from None
     if not first.startswith(_MAGIC + _FORMAT + b" "):
         raise UserError(f"The file {path} is damaged, or was saved by another version of this package in another format.")
     if first != _MAGIC + _FORMAT + b" " + hashlib.sha256(rest).hexdigest().encode() + b"\n":
