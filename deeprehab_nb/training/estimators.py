@@ -23,7 +23,7 @@ from aeon.regression.base import BaseRegressor
 from aeon.utils.conversion import convert_collection
 from aeon.utils.validation.collection import get_type
 
-from ..data.reader import Normalisation
+from ..data.reader import Normalisation, bad_values
 from ..data.skeleton import Skeleton
 from ..errors import UserError
 from ..files import whole_file
@@ -56,13 +56,8 @@ def _recordings(X: object) -> np.ndarray:
         raise UserError(f"There is nothing in recordings of shape {X.shape}; at least one value is needed.")
     if X.dtype.kind not in "iuf":
         raise UserError(f"Recordings must be numbers; these are of type {X.dtype}.")
-    bad = np.argwhere(~(np.abs(X) < 1e30))  # what is larger leaves float32 when it is scaled
-    if len(bad):
-        case, channel, frame = bad[0]
-        raise UserError(
-            f"There {'are' if len(bad) > 1 else 'is'} {len(bad)} NaN, infinite or impossibly large value{'s' * (len(bad) > 1)} in these "
-            f"recordings, the first in recording {case}, channel {channel}, frame {frame}; remove or interpolate them."
-        )
+    if bad := bad_values(X):
+        raise UserError(f"These recordings hold {bad}; remove or interpolate them.")
     return X
 
 
