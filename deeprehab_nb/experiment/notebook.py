@@ -7,6 +7,7 @@ __all__ = ['TEMPLATE', 'execute']
 
 # %% ../../nbs/experiment/notebook.ipynb #6245ec6b
 import os
+import subprocess
 import tempfile
 from importlib.resources import files
 from pathlib import Path
@@ -24,6 +25,16 @@ TEMPLATE = Path(str(files("deeprehab_nb.experiment"))) / "train.ipynb"
 def _use_own_kernel() -> None:
     os.environ.pop("JUPYTER_PATH", None)
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
+
+
+def _silent_kernel() -> type:
+    from jupyter_client import AsyncKernelManager
+
+    class SilentKernel(AsyncKernelManager):
+        async def start_kernel(self, **options) -> None:
+            await super().start_kernel(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options)
+
+    return SilentKernel
 
 
 def _parameters(experiment: Experiment) -> dict[str, object]:
@@ -72,6 +83,7 @@ def execute(experiment: Experiment, show: Show) -> bool:
             with watch(folder / PROGRESS, show), tempfile.TemporaryDirectory() as sockets:
                 papermill.execute_notebook(
                     TEMPLATE, notebook, _parameters(experiment), kernel_name="python3", progress_bar=False,
+                    kernel_manager_class=_silent_kernel(),
                     extra_arguments=["--log-level=CRITICAL"],  # of the kernel: a failed cell is in the notebook
                     config=Config(KernelManager={"transport": "ipc", "ip": f"{sockets}/kernel"}),
                 )
