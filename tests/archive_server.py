@@ -252,19 +252,20 @@ class ArchiveServer:
         The archive's address, with a slash at its end.
     log : list of Request
         All requests, from the moment they come in.
-    faults : dict of str to Fault, or callable
-        What goes wrong, by the end of the path; or a function of the path, which returns a Fault or None.
+    faults : dict of str to Fault or list of Fault, or callable
+        What goes wrong, by the end of the path; or a function of the path, which returns that, or None. Out of a list,
+        the last one that concerns the request.
     rate : float, optional
         Bytes per second, for all connections together.
-    max_active : int
-        The highest number of requests that were being answered at the same time.
+    active, max_active : int
+        How many requests are being answered now, and the highest number that were at the same time.
     """
 
     def __init__(self, folder: Path, rate: float | None = None):
         self.folder, self.rate = Path(folder).absolute(), rate
-        self.faults: dict[str, Fault] | Callable[[str], Fault | None] = {}
+        self.faults: dict[str, Fault | list[Fault]] | Callable[[str], Fault | list[Fault] | None] = {}
         self.log: list[Request] = []
-        self.max_active = self._active = 0
+        self.max_active = self.active = 0
         self.connections: set[socket.socket] = set()
         self.stopped = threading.Event()
         self._lock, self._due = threading.Lock(), 0.0
@@ -296,26 +297,28 @@ class ArchiveServer:
     def serving(self, request: Request):
         with self._lock:
             self.log.append(request)
-            self._active += 1
-            self.max_active = max(self.max_active, self._active)
+            self.active += 1
+            self.max_active = max(self.max_active, self.active)
         try:
             yield
         finally:
             with self._lock:
-                self._active -= 1
+                self.active -= 1
 
     def fault(self, request: Request) -> Fault:
         """Return what goes wrong with a request; a fault without effect where nothing does."""
         if callable(self.faults):
-            fault = self.faults(request.path)
+            faults = self.faults(request.path) or []
         else:
-            fault = next((fault for end, fault in self.faults.items() if request.path.endswith(end)), None)
-        if fault is None:
-            return Fault()
-        with self._lock:
-            number = fault.seen[request.path]
-            fault.seen[request.path] += request.method == "GET"
-        return fault if fault.after <= number < fault.after + fault.times else Fault()
+            faults = next((faults for end, faults in self.faults.items() if request.path.endswith(end)), [])
+        active = Fault()
+        for fault in faults if isinstance(faults, list) else [faults]:
+            with self._lock:
+                number = fault.seen[request.path]
+                fault.seen[request.path] += request.method == "GET"
+            if fault.after <= number < fault.after + fault.times:
+                active = fault
+        return active
 
     def throttle(self, n_bytes: int) -> None:
         """Wait until so many bytes may be sent."""

@@ -12,7 +12,7 @@ from deeprehab_nb.data.archive import Record, records
 
 # What the labels of the real files look like, and which collections or datasets look like that here. A dataset has the
 # kind of the longest prefix of its name.
-_KINDS = {
+LABEL_KINDS = {
     "IRDS_clf_bn": "old pickle",  # as the real one's
     "IRDS_clf_bn_STR": "old pickle, column",
     "KERAAL_clf_bn": "text",
@@ -40,7 +40,7 @@ _CALLED_DIM = ("KERAAL_clf", "EHE_reg", "UCDHE_clf")  # the others say n_dim
 
 def label_kind(dataset: str) -> str:
     """Return how the labels of a dataset are stored."""
-    return _KINDS[max(filter(dataset.startswith, _KINDS), key=len)]
+    return LABEL_KINDS[max(filter(dataset.startswith, LABEL_KINDS), key=len)]
 
 
 def n_cases(record: Record) -> int:

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from aeon.datasets import rehabpile_loader
 from archive_server import ArchiveServer
-from synthetic_archive import label_kind, write_archive
+from synthetic_archive import LABEL_KINDS, label_kind, write_archive
 
 from deeprehab_nb.data import load_fold
 from deeprehab_nb.data.archive import record
 from deeprehab_nb.data.reader import Normalisation
 
+pytestmark = pytest.mark.filterwarnings("ignore:Could not access")  # the collections that are not served here
 DATASETS = (  # every way of storing labels, skeletons of 2 to 8 values, scores up to 1, 10 and 100
     "IRDS_clf_bn_EFL", "IRDS_clf_bn_STR", "KERAAL_clf_mc_CTK", "KIMORE_clf_bn_Sq", "KINECAL_clf_bn_3WFV", "SPHERE_clf_bn_WUS",
     "UCDHE_clf_bn_MP", "UCDHE_clf_mc_Rowing", "UIPRMD_clf_bn_DS", "UIPRMD_clf_bn_HS",
@@ -39,12 +40,9 @@ def from_aeon(server, tmp_path, monkeypatch):
 
 
 def test_the_datasets_have_labels_of_every_kind():
-    import synthetic_archive
-
-    assert {label_kind(name) for name in DATASETS} == set(synthetic_archive._KINDS.values())
+    assert {label_kind(name) for name in DATASETS} == set(LABEL_KINDS.values())
 
 
-@pytest.mark.filterwarnings("ignore:Could not access")  # the collections that are not served here
 @pytest.mark.parametrize("name", DATASETS)
 def test_same_arrays(name, from_aeon, server, tmp_path):
     entry = record(name)
