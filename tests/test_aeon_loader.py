@@ -10,10 +10,12 @@ from synthetic_archive import LABEL_KINDS, label_kind, write_archive
 
 from deeprehab_nb.data import load_fold
 from deeprehab_nb.data.archive import record
+from deeprehab_nb.data.info import read_info
 from deeprehab_nb.data.reader import Normalisation
+from deeprehab_nb.data.recordings import convert, read_split
 
 pytestmark = pytest.mark.filterwarnings("ignore:Could not access")  # the collections that are not served here
-DATASETS = (  # every way of storing labels, skeletons of 2 to 8 values, scores up to 1, 10 and 100
+DATASETS = (  # every way of storing labels, joints of 2 to 8 values, scores up to 1, 10 and 100
     "IRDS_clf_bn_EFL", "IRDS_clf_bn_STR", "KERAAL_clf_mc_CTK", "KIMORE_clf_bn_Sq", "KINECAL_clf_bn_3WFV", "SPHERE_clf_bn_WUS",
     "UCDHE_clf_bn_MP", "UCDHE_clf_mc_Rowing", "UIPRMD_clf_bn_DS", "UIPRMD_clf_bn_HS",
     "EHE_reg_BWL", "EHE_reg_WH", "KIMORE_reg_LA", "KIMORE_reg_Sq", "UIPRMD_reg_DS", "UIPRMD_reg_STS",
@@ -28,13 +30,16 @@ def server(tmp_path_factory):
 
 @pytest.fixture
 def from_aeon(server, tmp_path, monkeypatch):
-    """Load with aeon, which stores what it fetches below ``aeon`` in the test's folder."""
+    """Load all folds of a dataset with aeon, which stores what it fetches below ``aeon`` in the test's folder."""
     monkeypatch.setattr(rehabpile_loader, "REHABPILE_ROOT_URL", server.url)
     for task in ("classification", "regression"):  # fetched once, and kept
         monkeypatch.setattr(rehabpile_loader, f"_rehabpile_{task}_datasets", None)
 
-    def load(name, split, fold):
-        return rehabpile_loader.load_rehab_pile_dataset(name, split, fold, tmp_path / "aeon", return_meta=split == "test")
+    def load(name):
+        def split(which, fold):
+            return rehabpile_loader.load_rehab_pile_dataset(name, which, fold, tmp_path / "aeon", return_meta=which == "test")
+
+        return [{"train": split("train", k), "test": split("test", k)[:2]} for k in range(record(name).n_folds)]
 
     return load
 
@@ -45,30 +50,32 @@ def test_the_datasets_have_labels_of_every_kind():
 
 @pytest.mark.parametrize("name", DATASETS)
 def test_same_arrays(name, from_aeon, server, tmp_path):
-    entry = record(name)
-    folder = tmp_path / "archive" / entry.task / name
-    shutil.copytree(server.folder / entry.url_path, folder)
-    for k in range(entry.n_folds):  # all: a dataset is only whole with all of its folds
-        (x_train, y_train), (x_test, y_test, info) = from_aeon(name, "train", k), from_aeon(name, "test", k)
-        assert info["synthetic"] and (tmp_path / "aeon" / entry.task / name / str(k)).is_dir()
-        normalisation = Normalisation.fit(x_train, entry.n_dims)
-        for fold in (load_fold(name, k, tmp_path / "archive"), load_fold(name, k, tmp_path / "aeon")):
-            assert np.array_equal(fold.x_train, normalisation.apply(x_train))
-            assert np.array_equal(fold.x_test, normalisation.apply(x_test))
-            for ours, theirs in ((fold.y_train, y_train.ravel()), (fold.y_test, y_test.ravel())):
+    entry, theirs = record(name), from_aeon(name)
+    aeon, ours = (tmp_path / root / entry.task / name for root in ("aeon", "archive"))
+    shutil.copytree(server.folder / entry.url_path, ours)
+    assert (aeon / "0").is_dir() and not (aeon / "fold0").exists()
+
+    def compare(folder):
+        """Compare all folds, as they are stored and as a network gets them; return their digests."""
+        digests = []
+        for k, splits in enumerate(theirs):
+            stored, fold = read_split(folder, k, read_info(folder / "info.json")), load_fold(name, k, folder.parents[1])
+            normalisation = Normalisation.fit(splits["train"][0], entry.n_dims)
+            for split, (x, y) in splits.items():
+                assert np.array_equal(stored[split].x, x) and stored[split].x.dtype == x.dtype == np.float64
+                assert np.array_equal(stored[split].y, y.ravel())
+                assert np.array_equal(getattr(fold, f"x_{split}"), normalisation.apply(x))
+                got = getattr(fold, f"y_{split}")
                 if entry.task == "classification":
-                    names = np.array(fold.class_names).astype(theirs.dtype)
-                    assert np.array_equal(names[ours], theirs)
+                    assert np.array_equal(np.array(fold.class_names).astype(y.dtype)[got], y.ravel())
                 else:
-                    assert np.allclose(ours * fold.max_score, theirs, rtol=1e-6, atol=1e-6)
+                    assert np.allclose(got * fold.max_score, y.ravel(), rtol=1e-6, atol=0)
+            digests.append(fold.digest)
+        return digests
 
-
-def test_folders_of_both_kinds_are_the_same_dataset(from_aeon, server, tmp_path):
-    """Equal content has an equal digest: results of both are collected together."""
-    name = "KINECAL_clf_bn_3WFV"
-    for k in range(5):
-        from_aeon(name, "train", k), from_aeon(name, "test", k)
-    folder = tmp_path / "archive" / "classification" / name
-    shutil.copytree(server.folder / record(name).url_path, folder)
-    for k in range(5):
-        assert load_fold(name, k, tmp_path / "aeon").digest == load_fold(name, k, tmp_path / "archive").digest
+    as_published = compare(ours)
+    assert compare(aeon) == as_published
+    for folder in (ours, aeon):
+        convert(folder)
+        shutil.rmtree(folder / ("fold0" if folder == ours else "0"))  # it is in the converted file
+        assert compare(folder) == as_published
