@@ -213,10 +213,10 @@ def test_what_was_downloaded_can_be_loaded(whole):
 
 
 def test_a_dry_run_plans_and_does_nothing(serve, tmp_path):
-    server = serve("IRDS_clf_bn_EFL")
-    done = downloaded(server, tmp_path / "root", "IRDS_clf_bn_EFL", "--folds", "0,1", "--dry-run")
+    server = serve("IRDS_clf_bn_EFR")
+    done = downloaded(server, tmp_path / "root", "IRDS_clf_bn_EFR", "--folds", "0,1", "--dry-run")
     assert server.log == [] and not (tmp_path / "root").exists()
-    assert "IRDS_clf_bn_EFL" in done.stdout and re.search(r"\b9\b", done.stdout)  # files: info.json, 4 in each fold
+    assert "IRDS_clf_bn_EFR" in done.stdout and re.search(r"\b9\b", done.stdout)  # files: info.json, 4 in each fold
 
 
 @pytest.mark.parametrize(
@@ -255,7 +255,7 @@ def test_what_cannot_be_meant_is_refused(args, named, tmp_path):
 
 
 def test_folds_can_be_chosen_and_added(serve, tmp_path):
-    server, root, name = serve("IRDS_clf_bn_EFL"), tmp_path / "root", "IRDS_clf_bn_EFL"
+    server, root, name = serve("IRDS_clf_bn_EFR"), tmp_path / "root", "IRDS_clf_bn_EFR"
     downloaded(server, root, name, "--folds", "0")
     assert set(file_names(record(name))) - set(missing(root, name)) == set(fold0(name)) == set(manifest(root, name)) - {"recordings.npz"}
     downloaded(server, root, name, "--folds", "0,3")
@@ -267,7 +267,7 @@ def test_folds_can_be_chosen_and_added(serve, tmp_path):
 
 
 def test_originals_can_be_deleted(serve, tmp_path):
-    server, root, name = serve("IRDS_clf_bn_EFL"), tmp_path / "root", "IRDS_clf_bn_EFL"
+    server, root, name = serve("IRDS_clf_bn_EFR"), tmp_path / "root", "IRDS_clf_bn_EFR"
     downloaded(server, root, name)
     digests = [load_fold(name, k, root).digest for k in range(5)]
     downloaded(server, root, name, "--delete-originals")
@@ -279,14 +279,14 @@ def test_originals_can_be_deleted(serve, tmp_path):
 
 
 def test_the_server_has_more_than_the_records_say(serve, tmp_path):
-    server, name = serve("IRDS_clf_bn_EFL"), "IRDS_clf_bn_EFL"
+    server, name = serve("IRDS_clf_bn_EFR"), "IRDS_clf_bn_EFR"
     (served(server, name) / "fold9").mkdir()
     done = downloaded(server, tmp_path / "root", name)
     assert "fold9" in done.stdout + done.stderr and not [r for r in server.log if "fold9" in r.path]
 
 
 def test_listings_are_not_needed(serve, tmp_path):
-    server, name = serve("IRDS_clf_bn_EFL"), "IRDS_clf_bn_EFL"
+    server, name = serve("IRDS_clf_bn_EFR"), "IRDS_clf_bn_EFR"
     server.faults = lambda path: None if path.endswith((".npy", ".json")) else Fault(status=403)
     downloaded(server, tmp_path / "root", name)
     assert missing(tmp_path / "root", name) == []
@@ -395,7 +395,7 @@ def test_trouble_that_lasts_is_a_failure(lasting):
 
 
 def test_compression_that_nobody_asked_for_stores_nothing_wrong(serve, tmp_path):
-    server, name = serve("IRDS_clf_bn_EFL"), "IRDS_clf_bn_EFL"
+    server, name = serve("IRDS_clf_bn_EFR"), "IRDS_clf_bn_EFR"
     server.faults = {X: Fault(compressed=True)}
     done = download(server, tmp_path / "root", name, "--folds", "0")
     assert broken(server, tmp_path / "root", name) == []
@@ -406,7 +406,7 @@ def test_compression_that_nobody_asked_for_stores_nothing_wrong(serve, tmp_path)
 
 
 def test_after_a_bad_day_only_what_failed_is_fetched(serve, tmp_path):
-    server, root, name = serve("IRDS_clf_bn_EFL"), tmp_path / "root", "IRDS_clf_bn_EFL"
+    server, root, name = serve("IRDS_clf_bn_EFR"), tmp_path / "root", "IRDS_clf_bn_EFR"
     server.faults = {X: Fault(stop_after=CUT, times=1), "info.json": Fault(status=404)}
     assert download(server, root, name, "--folds", "0").returncode == 1
     server.faults, before = {}, len(server.log)
@@ -415,9 +415,9 @@ def test_after_a_bad_day_only_what_failed_is_fetched(serve, tmp_path):
 
 
 def test_the_server_says_when_to_come_back(serve, tmp_path):
-    server = serve("IRDS_clf_bn_EFL")
+    server = serve("IRDS_clf_bn_EFR")
     server.faults = {X: Fault(status=503, headers={"Retry-After": "1"}, times=1)}
-    downloaded(server, tmp_path / "root", "IRDS_clf_bn_EFL", "--folds", "0")
+    downloaded(server, tmp_path / "root", "IRDS_clf_bn_EFR", "--folds", "0")
     first, second = (r.time for r in requests_for_files(server, X))
     assert 1 <= second - first < 5
 
@@ -451,10 +451,10 @@ def test_a_server_that_dies(serve, tmp_path):
 
 
 def test_a_root_that_cannot_be_written(serve, tmp_path):
-    server = serve("IRDS_clf_bn_EFL")
+    server = serve("IRDS_clf_bn_EFR")
     (tmp_path / "file").write_text("")
     for root in (tmp_path / "file", tmp_path / "file" / "root"):
-        done = download(server, root, "IRDS_clf_bn_EFL")
+        done = download(server, root, "IRDS_clf_bn_EFR")
         assert done.returncode == 2
         sentence(done.stderr.strip().removeprefix("deeprehab: "), str(root))
     assert server.log == []
@@ -462,7 +462,7 @@ def test_a_root_that_cannot_be_written(serve, tmp_path):
 
 def test_a_full_disk(serve, tmp_path):
     """The limit on a file's size stands for the disk: writing beyond it fails the same way."""
-    server, root, name = serve("IRDS_clf_bn_EFL"), tmp_path / "root", "IRDS_clf_bn_EFL"
+    server, root, name = serve("IRDS_clf_bn_EFR"), tmp_path / "root", "IRDS_clf_bn_EFR"
     limit = 100_000
     done = download(
         server, root, name, "--folds", "0", preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
@@ -491,7 +491,7 @@ def test_interrupted_from_the_keyboard(serve, tmp_path):
 
 
 def test_two_at_once(serve, tmp_path):
-    server, root, name = serve("IRDS_clf_bn_EFL", rate=2e6), tmp_path / "root", "IRDS_clf_bn_EFL"
+    server, root, name = serve("IRDS_clf_bn_EFR", rate=2e6), tmp_path / "root", "IRDS_clf_bn_EFR"
     both = [start(server, root, name) for _ in range(2)]
     ends = [(*process.communicate(timeout=60), process.returncode) for process in both]
     assert 0 in [status for *_, status in ends]
@@ -515,7 +515,7 @@ def change_on_server(server, dataset, name, keep_etag):
 
 @pytest.mark.parametrize("keep_etag", [False, True], ids=["another ETag", "the same ETag"])
 def test_a_file_that_changed_on_the_server(serve, tmp_path, keep_etag):
-    server, root, name = serve("IRDS_clf_bn_EFL"), tmp_path / "root", "IRDS_clf_bn_EFL"
+    server, root, name = serve("IRDS_clf_bn_EFR"), tmp_path / "root", "IRDS_clf_bn_EFR"
     downloaded(server, root, name, "--folds", "0")
     old = manifest(root, name)
     change_on_server(server, name, X, keep_etag)
@@ -531,7 +531,7 @@ def test_a_file_that_changed_on_the_server(serve, tmp_path, keep_etag):
 
 
 def test_a_file_that_is_here_is_kept_whatever_the_server_has(serve, tmp_path):
-    server, root, name = serve("IRDS_clf_bn_EFL"), tmp_path / "root", "IRDS_clf_bn_EFL"
+    server, root, name = serve("IRDS_clf_bn_EFR"), tmp_path / "root", "IRDS_clf_bn_EFR"
     downloaded(server, root, name, "--folds", "0")
     old = sha256(place(root, name) / X)
     change_on_server(server, name, X, keep_etag=False)
@@ -540,7 +540,7 @@ def test_a_file_that_is_here_is_kept_whatever_the_server_has(serve, tmp_path):
 
 
 def test_a_file_that_was_cut_short_here_is_fetched_again(serve, tmp_path):
-    server, root, name = serve("IRDS_clf_bn_EFL"), tmp_path / "root", "IRDS_clf_bn_EFL"
+    server, root, name = serve("IRDS_clf_bn_EFR"), tmp_path / "root", "IRDS_clf_bn_EFR"
     downloaded(server, root, name, "--folds", "0")
     os.truncate(place(root, name) / X, 1000)
     before = len(requests_for_files(server))
@@ -549,7 +549,7 @@ def test_a_file_that_was_cut_short_here_is_fetched_again(serve, tmp_path):
 
 
 def test_a_damaged_manifest_is_named(serve, tmp_path):
-    server, root, name = serve("IRDS_clf_bn_EFL"), tmp_path / "root", "IRDS_clf_bn_EFL"
+    server, root, name = serve("IRDS_clf_bn_EFR"), tmp_path / "root", "IRDS_clf_bn_EFR"
     downloaded(server, root, name, "--folds", "0")
     (place(root, name) / "manifest.json").write_text("{")
     done = download(server, root, name, "--folds", "0")
