@@ -59,7 +59,7 @@ def test_the_counts_are_those_of_the_labels(sample):
     assert rows(done.stdout) == expected
     assert "84 recordings, 3 folds, 4 classes" in done.stdout and "yes: made up by a program" in done.stdout
     first = load_fold("Synthetic_clf_mc_Squat", 0, sample)
-    assert f"first test recording of fold 0: class {first.class_names[first.y_test[0]]}\n" in done.stdout
+    assert f"first test recording of fold 0, synthetic: class {first.class_names[first.y_test[0]]}\n" in done.stdout
 
 
 def test_the_scores_are_summarised_and_drawn(sample):
