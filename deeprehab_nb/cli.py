@@ -172,12 +172,13 @@ def describe_dataset(
     terminal = console.is_terminal and console.encoding.startswith("utf")
     look = dict(width=min(max(console.width - 1, 40), 78), plain=not terminal)
     first = found.folds[0]
+    where = f"fold {first.fold}{', synthetic' * found.info.synthetic}"
     if found.scores:
-        typer.echo(f"Scores of fold {first.fold}, {first.n_train + first.n_test} recordings\n")
+        typer.echo(f"Scores of {where}: {first.n_train + first.n_test} recordings\n")
         typer.echo(f"{draw_scores(found.scores, found.info.max_score, **look)}\n")
     if len(poses):
         frame = len(poses) // 2
-        typer.echo(f"Frame {frame} of the first test recording of fold {first.fold}: {found.target}\n")
+        typer.echo(f"Frame {frame} of the first test recording of {where}: {found.target}\n")
         typer.echo(draw_pose(poses[frame], skeleton, **look))
     if png is not None:
         typer.echo(f"\nWrote {png}")
