@@ -170,7 +170,7 @@ def test_a_picture_that_cannot_be_had(sample, tmp_path):
     refused(info(name, sample, "--png", tmp_path / "arm.jpg"), "arm.jpg", ".png")
     refused(info(name, sample, "--png", tmp_path / "folder.png"), "folder.png", "is a folder")
     refused(info(name, sample, "--png", tmp_path / "file" / "arm.png"), "file", "cannot be written")
-    refused(info("KIMORE_reg_LA", tmp_path, "--png", tmp_path / "arm.png"), "KIMORE_reg_LA", "not on this machine")
+    refused(info("KIMORE_reg_LA", tmp_path, "--png", tmp_path / "arm.png"), "KIMORE_reg_LA", "deeprehab datasets download")
     refused(info(name, sample, "--up", "q", "--png", tmp_path / "arm.png"), "upward axis", "q")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.png"]
 
@@ -196,7 +196,7 @@ def test_a_dataset_that_is_not_whole(archived, copy_of):
     folder = root / "regression" / "KIMORE_reg_LA"
     for k in range(3):
         shutil.rmtree(folder / f"fold{k}")
-    refused(info("KIMORE_reg_LA", root), "KIMORE_reg_LA", "no folds", str(folder))
+    refused(info("KIMORE_reg_LA", root), "Fold 0 of KIMORE_reg_LA", str(folder))
     (folder / "info.json").unlink()
     refused(info("KIMORE_reg_LA", root), "info.json", "missing")
 

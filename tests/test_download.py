@@ -20,11 +20,13 @@ from synthetic_archive import file_names, write_archive
 
 from deeprehab_nb.data import load_fold
 from deeprehab_nb.data.archive import record, records
+from deeprehab_nb.data.manifest import shipped
 from deeprehab_nb.files import sha256
 
 X = "fold0/x_train_fold0.npy"  # 130 kB and more in the datasets that are chosen here: not to be had in one piece
 Y = "fold0/y_train_fold0.npy"
 CUT = 70_000  # within its second 64 KiB
+EVERYTHING = ("--all", "--jobs", "4", "--accept-changed")  # the package knows three of the real files, which the synthetic ones are not
 LOST = 64 * 1024 + 256 * 1024  # what a killed client may have been sent in vain, for one file: a chunk, and what is in buffers
 NOWHERE = "http://127.0.0.1:9/"
 QUICK = {"DEEPREHAB_RETRY_WAIT": "0.05", "DEEPREHAB_TIMEOUT": "1", "NO_PROXY": "127.0.0.1"}  # seconds
@@ -132,7 +134,7 @@ def kill_in_the_middle(server, root, share):
             for r in server.log[-12:]
         )
 
-    with start(server, root, "--all", "--jobs", "4") as process:
+    with start(server, root, *EVERYTHING) as process:
         while not (sum(server.sent().values()) > share * total and half_there()):
             assert process.poll() is None, process.stderr.read()
             time.sleep(0.002)
@@ -151,7 +153,7 @@ def whole(tmp_path_factory):
     with ArchiveServer(write_archive(folder / "served"), rate=60e6) as server:
         broken_after_kill = [kill_in_the_middle(server, root, share) for share in (0.2, 0.45, 0.7)]
         before = len(server.log)
-        done = download(server, root, "--all", "--jobs", "4", timeout=120)
+        done = download(server, root, *EVERYTHING, timeout=120)
         last, server.rate = server.log[before:], None
         yield SimpleNamespace(server=server, root=root, done=done, broken_after_kill=broken_after_kill, last=last)
     shutil.rmtree(folder)  # half a gigabyte, which pytest would keep
@@ -294,7 +296,7 @@ def test_listings_are_not_needed(serve, tmp_path):
 
 # --- a bad day: each file of a table has its own trouble, all in one download ---
 
-_SUITABLE = [r.dataset for r in records() if r.collection in ("IRDS_clf_bn", "UIPRMD_clf_bn", "UIPRMD_reg", "EHE_reg")]
+_SUITABLE = [r.dataset for r in records() if r.dataset not in shipped() and r.collection in ("IRDS_clf_bn", "UIPRMD_clf_bn", "UIPRMD_reg", "EHE_reg")]
 _OLD = {"ETag": '"old"', "Last-Modified": "Mon, 01 Jan 2024 00:00:00 GMT"}
 _BARE = {"ETag": None, "Last-Modified": None}
 PASSING = {
@@ -556,3 +558,16 @@ def test_a_damaged_manifest_is_named(serve, tmp_path):
     assert done.returncode in (1, 2)
     assert "manifest.json" in done.stderr and len(done.stderr.strip().splitlines()) == 1
     assert (place(root, name) / "manifest.json").read_text() == "{"
+
+
+def test_the_package_knows_some_files_already(serve, tmp_path):
+    """The real ones, from its own manifest: this server's are synthetic, and are not taken for them."""
+    (name, known), = shipped().items()
+    server, root = serve(name), tmp_path / "root"
+    done = download(server, root, name, "--folds", "0")
+    assert done.returncode == 1
+    assert set(missing(root, name, fold0(name))) == set(known)
+    for file in known:
+        assert "changed since it was recorded" in complaint(done, name, file)
+    downloaded(server, root, name, "--folds", "0", "--accept-changed")
+    assert missing(root, name, fold0(name)) == []
