@@ -47,8 +47,8 @@ class Fault:
         Close it with a reset, not in good order.
     stall : float
         Send nothing for so many seconds, before the answer, or in the body at about byte ``stall_at``.
-    ignore_range : bool
-        Send everything with status 200 whatever range is asked for.
+    ignore_range, ignore_if_range : bool
+        Send everything with status 200 whatever range is asked for; or the range, though the file has changed.
     shift : int
         By how much the range that is sent is not the one that was asked for.
     after, times : int
@@ -69,6 +69,7 @@ class Fault:
     stall: float = 0
     stall_at: int | None = None
     ignore_range: bool = False
+    ignore_if_range: bool = False
     shift: int = 0
     after: int = 0
     times: float = float("inf")
@@ -159,7 +160,7 @@ class _Handler(BaseHTTPRequestHandler):
             "Accept-Ranges": "bytes",
             "Content-Type": "application/json" if path.suffix == ".json" else None,
         } | fault.headers
-        if not (fault.ignore_range or fault.compressed) and (range_ := self._range(len(body), headers)):
+        if not (fault.ignore_range or fault.compressed) and (range_ := self._range(len(body), headers, fault)):
             start, stop = range_
             if start >= len(body):
                 return self._page(416, {"Content-Range": f"bytes */{len(body)}"})
@@ -175,11 +176,11 @@ class _Handler(BaseHTTPRequestHandler):
         self._head(status, headers)
         self._body(body, fault)
 
-    def _range(self, size: int, headers: dict[str, str | None]) -> tuple[int, int] | None:
+    def _range(self, size: int, headers: dict[str, str | None], fault: Fault) -> tuple[int, int] | None:
         """Return start and stop of the one range that is asked for; None to send everything."""
         asked = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range", ""))
-        unless = self.headers.get("If-Range")
-        if asked is None or asked[0] == "bytes=-" or unless not in (None, headers["ETag"], headers["Last-Modified"]):
+        condition = None if fault.ignore_if_range else self.headers.get("If-Range")
+        if asked is None or asked[0] == "bytes=-" or condition not in (None, headers["ETag"], headers["Last-Modified"]):
             return None
         first, last = asked.groups()
         if first == "":
