@@ -132,38 +132,55 @@ def list_datasets(
 
 
 @datasets.command("info")
-def describe_dataset(dataset: Dataset, root: Root = None) -> None:
-    """Tell what is known of one dataset, from the archive's records and from the files under ROOT."""
-    from deeprehab_nb.data.archive import in_archive, record
-    from deeprehab_nb.data.info import read_info
-    from deeprehab_nb.data.layout import dataset_folder, local_datasets
-    from deeprehab_nb.data.recordings import local_folds
+def describe_dataset(
+    dataset: Dataset,
+    root: Root = None,
+    fold: Annotated[int | None, typer.Option(help="Only this fold, from 0.", show_default="all")] = None,
+    png: Annotated[Path | None, typer.Option(help="Also draw a recording to this PNG file.")] = None,
+    up: Annotated[str | None, typer.Option(help="The axis that points up in drawings: x, y or z; -y if y points down.", show_default="guessed")] = None,
+) -> None:
+    """Tell what is known of one dataset, from the archive's records and from the files under ROOT: counts, scores, a recording."""
+    from rich.markup import escape
 
-    here = dataset in local_datasets(root)
-    if not (here or in_archive(dataset)):
-        dataset_folder(dataset, root)  # raises, with the nearest names
-    rows = []
-    if in_archive(dataset):
-        r = record(dataset)
-        classes_or_scores = f"{r.n_classes} classes" if r.n_classes else f"scores from {r.score_min:g} to {r.score_max:g}"
-        rows += [
-            ("task", f"{r.task}, {classes_or_scores}"), ("collection", r.collection), ("source", r.source), ("exercise", r.exercise),
-            ("recordings", f"{r.n_samples} of {r.n_subjects} people, {r.n_folds} folds"),
-            ("size", f"{r.n_frames} frames, {r.n_joints} joints of {r.n_dims} values: {r.n_channels} channels"),
-            ("publication", f"{r.citation} {r.citation_url}"),
-        ]
-    if here:
-        folder = dataset_folder(dataset, root)
-        info = read_info(folder / "info.json")
-        rows += [
-            ("files", f"{folder}, {len(local_folds(folder))} folds"),
-            ("in the files", f"{info.n_timepoints} frames, {info.skeleton.n_joints} joints of {info.skeleton.n_dims} values"),
-            ("synthetic", "yes: made up by a program" if info.synthetic else "no"),
-            ("description", info.description),
-        ]
-    else:
-        rows.append(("files", "not on this machine"))
-    _print_table(dataset, {"": "left", " ": "left"}, [row for row in rows if row[1]])
+    from deeprehab_nb.data.describe import describe, draw_pose, draw_scores
+    from deeprehab_nb.data.layout import dataset_folder
+    from deeprehab_nb.data.skeleton import project, strip
+    from deeprehab_nb.files import check_target, whole_file
+
+    if png is not None:
+        dataset_folder(dataset, root)  # raises where there is nothing to draw
+        if png.suffix.lower() != ".png":
+            raise UserError(f"{png} does not end in .png; the picture is a PNG file.")
+        if check_target(png).is_dir():
+            raise UserError(f"{png} is a folder; name a file in it.")
+    found = describe(dataset, root, fold)
+    skeleton = found.info.skeleton if found.info else None
+    poses = project(found.example, skeleton, up) if skeleton and skeleton.n_dims > 1 else []  # else nothing can be drawn
+    if png is not None:
+        title = f"{dataset}{', synthetic' * found.info.synthetic}: {found.target}"
+        figure = strip(found.example, skeleton, title=title, up=up)
+        with whole_file(png) as temporary:
+            figure.savefig(temporary, dpi=150)
+
+    _print_table(dataset, {"": "left", " ": "left"}, [map(escape, row) for row in found.facts()])
+    if found.info is None:
+        return
+    rows = found.table()
+    what = "Recordings of each class" if found.task == "classification" else "Scores"
+    _print_table(f"{what}, train / test", {escape(name): "right" for name in rows[0]}, [row.values() for row in rows])
+    console = _console()
+    terminal = console.is_terminal and console.encoding.startswith("utf")
+    look = dict(width=min(max(console.width - 1, 40), 78), plain=not terminal)
+    first = found.folds[0]
+    if found.scores:
+        typer.echo(f"Scores of fold {first.fold}, {first.n_train + first.n_test} recordings\n")
+        typer.echo(f"{draw_scores(found.scores, found.info.max_score, **look)}\n")
+    if len(poses):
+        frame = len(poses) // 2
+        typer.echo(f"Frame {frame} of the first test recording of fold {first.fold}: {found.target}\n")
+        typer.echo(draw_pose(poses[frame], skeleton, **look))
+    if png is not None:
+        typer.echo(f"\nWrote {png}")
 
 
 @datasets.command("sample")

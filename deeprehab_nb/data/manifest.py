@@ -62,10 +62,11 @@ class Entry:
         if not all(text is None or isinstance(text, str) for text in (self.etag, self.date, self.url, self.recorded)):
             raise ValueError("a record holds something that is not text")
 
-# %% ../../nbs/data/manifest.ipynb #7dd8e278
+# %% ../../nbs/data/manifest.ipynb #f92807a0
 MANIFEST = "manifest.json"
 """The name of the manifest in a dataset's folder."""
 _FORMAT, _LARGEST = 1, 2**22
+_NAME = re.compile(r"info\.json|recordings\.npz|fold([0-9]+)/[xy]_(train|test)_fold\1\.npy")
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,8 @@ def _load(path: Path) -> dict:
 def _entries(found: object, path: Path) -> dict[str, Entry]:
     known = {f.name for f in fields(Entry)}
     try:
+        if not all(_NAME.fullmatch(name) for name in found):
+            raise ValueError("a file of another place")
         return {name: Entry(**{k: v for k, v in entry.items() if k in known}) for name, entry in found.items()}
     except (AttributeError, TypeError, ValueError):
         raise UserError(f"The file {path} is damaged or of another version; move it away, and its files are recorded anew.") from None

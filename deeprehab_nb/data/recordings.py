@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['STORE', 'Part', 'bad_values', 'plain_labels', 'plain_scores', 'Recordings', 'write_recordings', 'read_recordings',
-           'read_split', 'local_folds', 'convert', 'delete_originals', 'remarks']
+           'ChangedFile', 'read_split', 'local_folds', 'convert', 'delete_originals', 'remarks']
 
 # %% ../../nbs/data/recordings.ipynb #0aa04d56
 import hashlib
@@ -209,7 +209,11 @@ def read_recordings(folder: Path, info: Info) -> Recordings:
     require(sources.dtype.kind == "U" and sources.ndim == 2 and sources.shape[1] == 2, "its sources do not fit")
     return Recordings(x, y, folds, subjects, dict(sources.tolist()))
 
-# %% ../../nbs/data/recordings.ipynb #5dfedb83
+# %% ../../nbs/data/recordings.ipynb #b8aa5b8b
+class ChangedFile(UserError):
+    """A published file is not the one any more that was converted."""
+
+
 def read_split(folder: Path, fold: int, info: Info) -> dict[str, Part]:
     """
     Read the recordings and labels or scores of a fold, as they are stored.
@@ -254,7 +258,7 @@ def _check_unchanged(folder: Path, fold: int, sources: dict[str, str]) -> None:
     for key, original in original_files(folder, fold).items():
         known = sources.get(fold_file(fold, *key))
         if known and original.is_file() and original.stat().st_mtime_ns > converted and sha256(original) != known:
-            raise UserError(
+            raise ChangedFile(
                 f"The file {original} was changed after it was converted; `deeprehab datasets import {folder.name}` converts it anew."
             )
 
