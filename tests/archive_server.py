@@ -25,7 +25,7 @@ ERROR_PAGE = "<!DOCTYPE HTML>\n<html><head>\n<title>{0}</title>\n</head><body>\n
 @dataclass
 class Fault:
     """
-    What goes wrong with the requests for a file. The parts can be combined.
+    What goes wrong with the requests for a file, or for the page of a folder. The parts can be combined.
 
     Attributes
     ----------
@@ -134,7 +134,9 @@ class _Handler(BaseHTTPRequestHandler):
         elif not urlsplit(self.path).path.endswith("/"):
             self._page(301, {"Location": f"{urlsplit(archive.url)._replace(path=urlsplit(self.path).path).geturl()}/"})
         else:
-            self._page(200, text=_listing(unquote(urlsplit(self.path).path), place))
+            listing = _listing(unquote(urlsplit(self.path).path), place).encode()
+            headers = {"Content-Type": "text/html;charset=UTF-8"} | fault.headers
+            self._content(fault.change(listing) if fault.change else listing, 200, headers, fault)
 
     def _head(self, status: int, headers: dict[str, str | None]) -> None:
         self.request_.status = status
@@ -169,6 +171,9 @@ class _Handler(BaseHTTPRequestHandler):
             body = body[start:stop]
         if fault.compressed:
             body, headers["Content-Encoding"] = gzip.compress(body, 1), "gzip"
+        return self._content(body, status, headers, fault)
+
+    def _content(self, body: bytes, status: int, headers: dict[str, str | None], fault: Fault) -> None:
         if fault.chunked:
             headers["Transfer-Encoding"] = "chunked"
         elif not fault.endless:
