@@ -123,6 +123,7 @@ def serve(tmp_path):
 
 # --- the whole archive, in spite of kill -9 ---
 
+ALL = ("--all", "--jobs", "4", "--accept-changed")  # the package has records of some real files, which these are not
 
 def kill_in_the_middle(server, root, share):
     """Start the download of everything, and kill it after this share of the bytes, when a file is half there."""
@@ -134,7 +135,7 @@ def kill_in_the_middle(server, root, share):
             for r in server.log[-12:]
         )
 
-    with start(server, root, *EVERYTHING) as process:
+    with start(server, root, *ALL) as process:
         while not (sum(server.sent().values()) > share * total and half_there()):
             assert process.poll() is None, process.stderr.read()
             time.sleep(0.002)
@@ -153,7 +154,7 @@ def whole(tmp_path_factory):
     with ArchiveServer(write_archive(folder / "served"), rate=60e6) as server:
         broken_after_kill = [kill_in_the_middle(server, root, share) for share in (0.2, 0.45, 0.7)]
         before = len(server.log)
-        done = download(server, root, *EVERYTHING, timeout=120)
+        done = download(server, root, *ALL, timeout=120)
         last, server.rate = server.log[before:], None
         yield SimpleNamespace(server=server, root=root, done=done, broken_after_kill=broken_after_kill, last=last)
     shutil.rmtree(folder)  # half a gigabyte, which pytest would keep
@@ -287,16 +288,36 @@ def test_the_server_has_more_than_the_records_say(serve, tmp_path):
     assert "fold9" in done.stdout + done.stderr and not [r for r in server.log if "fold9" in r.path]
 
 
-def test_listings_are_not_needed(serve, tmp_path):
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(status=403),
+        Fault(location="?again"),
+        Fault(stall=30),
+        Fault(endless=True),
+        Fault(stop_after=100),
+        Fault(change=lambda _: b'<a href="http://[/">x</a> <a href="' + 10**6 * b"../" + b'"><a href="\xff\0">' + 10**6 * b"<a "),
+    ],
+    ids=["refused", "a circle", "silence", "endless", "cut", "nonsense"],
+)
+def test_the_server_s_pages_are_not_needed(fault, serve, tmp_path):
     server, name = serve("IRDS_clf_bn_EFR"), "IRDS_clf_bn_EFR"
-    server.faults = lambda path: None if path.endswith((".npy", ".json")) else Fault(status=403)
-    downloaded(server, tmp_path / "root", name)
+    server.faults = lambda path: None if path.endswith((".npy", ".json")) else fault
+    downloaded(server, tmp_path / "root", name, timeout=20)
     assert missing(tmp_path / "root", name) == []
 
 
 # --- a bad day: each file of a table has its own trouble, all in one download ---
 
-_SUITABLE = [r.dataset for r in records() if r.dataset not in shipped() and r.collection in ("IRDS_clf_bn", "UIPRMD_clf_bn", "UIPRMD_reg", "EHE_reg")]
+def other_values(file):
+    """Return a file with the same header and other values, which nobody can tell from the right one."""
+    return file[:128] + file[128:][::-1]
+
+
+_SUITABLE = [
+    r.dataset for r in records()
+    if r.collection in ("IRDS_clf_bn", "UIPRMD_clf_bn", "UIPRMD_reg", "EHE_reg") and r.dataset not in shipped()
+]
 _OLD = {"ETag": '"old"', "Last-Modified": "Mon, 01 Jan 2024 00:00:00 GMT"}
 _BARE = {"ETag": None, "Last-Modified": None}
 PASSING = {
@@ -312,7 +333,10 @@ PASSING = {
     "chunks without a length": Fault(chunked=True),
     "cut, then no ranges": [Fault(stop_after=CUT, times=1), Fault(ignore_range=True, after=1)],
     "cut, then another range": [Fault(stop_after=CUT, times=1), Fault(shift=8, after=1, times=1)],
-    "cut, then changed": Fault(stop_after=CUT, change=lambda old: old[::-1], headers=_OLD, times=1),
+    "cut, then changed": Fault(stop_after=CUT, change=other_values, headers=_OLD, times=1),
+    "cut, then changed, and the rest of the new one": [
+        Fault(stop_after=CUT, change=other_values, headers=_OLD, times=1), Fault(ignore_if_range=True, after=1),
+    ],
     "cut, then shorter": Fault(change=lambda old: old * 2, stop_after=200_000, times=1, headers=_OLD),
     "cut, though it was whole": Fault(surplus=1, times=1),
     "no ETag, cut": Fault(headers={"ETag": None}, stop_after=CUT, times=1),
@@ -471,10 +495,36 @@ def test_a_full_disk(serve, tmp_path):
     )
     assert done.returncode == 1
     complaint(done, name, X)
-    assert missing(root, name, fold0(name)) == [X] and broken(server, root, name) == []
+    assert X in missing(root, name, fold0(name)) and broken(server, root, name) == []  # the others need not be tried
     assert len(requests_for_files(server, X)) == 1  # asking again would not help
+    before = server.sent()
     downloaded(server, root, name, "--folds", "0")
-    assert surplus(root, name) == set()
+    assert missing(root, name, fold0(name)) == broken(server, root, name) == [] and surplus(root, name) == set()
+    path = f"{record(name).url_path}/{X}"
+    assert server.sent()[path] - before[path] <= (served(server, name) / X).stat().st_size - limit  # what had arrived was kept
+
+
+@pytest.mark.parametrize("obstacle", ["classification", "classification/IRDS_clf_bn_EFR", "classification/IRDS_clf_bn_EFR/fold0"])
+def test_a_file_in_the_place_of_a_folder(obstacle, serve, tmp_path):
+    server, root, name = serve("IRDS_clf_bn_EFR"), tmp_path / "root", "IRDS_clf_bn_EFR"
+    (root / obstacle).parent.mkdir(parents=True)
+    (root / obstacle).write_text("")
+    done = download(server, root, name)
+    assert done.returncode in (1, 2)
+    for line in done.stderr.strip().splitlines():
+        sentence(line, obstacle)
+    assert (root / obstacle).read_text() == ""
+    assert obstacle.count("/") < 2 or missing(root, name) == [n for n in fold0(name) if "/" in n]  # the rest goes on
+
+
+@pytest.mark.parametrize("obstacle", [X, "info.json"])
+def test_a_folder_in_the_place_of_a_file(obstacle, serve, tmp_path):
+    server, root, name = serve("IRDS_clf_bn_EFR"), tmp_path / "root", "IRDS_clf_bn_EFR"
+    (place(root, name) / obstacle / "mine").mkdir(parents=True)
+    done = download(server, root, name, "--folds", "0")
+    assert done.returncode in (1, 2)
+    complaint(done, name, obstacle)
+    assert (place(root, name) / obstacle / "mine").is_dir()
 
 
 def test_interrupted_from_the_keyboard(serve, tmp_path):
@@ -546,8 +596,23 @@ def test_a_file_that_was_cut_short_here_is_fetched_again(serve, tmp_path):
     downloaded(server, root, name, "--folds", "0")
     os.truncate(place(root, name) / X, 1000)
     before = len(requests_for_files(server))
-    downloaded(server, root, name, "--folds", "0")
+    done = downloaded(server, root, name, "--folds", "0")
     assert broken(server, root, name) == [] and len(requests_for_files(server)) == before + 1
+    assert f"{X} had not the" in done.stdout
+
+
+@pytest.mark.parametrize("dataset", shipped())
+def test_what_the_package_knows_of_the_real_files(dataset, serve, tmp_path):
+    """A server that sends others is noticed the first time; these are synthetic, and so they are others."""
+    server, root = serve(dataset), tmp_path / "root"
+    done = download(server, root, dataset)
+    assert done.returncode == 1
+    for name in shipped()[dataset]:
+        assert re.search("changed", complaint(done, dataset, name))
+    assert sorted(missing(root, dataset)) == sorted(shipped()[dataset])
+    downloaded(server, root, dataset, "--accept-changed")
+    assert missing(root, dataset) == broken(server, root, dataset) == []
+    downloaded(server, root, dataset)  # the dataset's own manifest counts now
 
 
 def test_a_damaged_manifest_is_named(serve, tmp_path):
@@ -558,16 +623,3 @@ def test_a_damaged_manifest_is_named(serve, tmp_path):
     assert done.returncode in (1, 2)
     assert "manifest.json" in done.stderr and len(done.stderr.strip().splitlines()) == 1
     assert (place(root, name) / "manifest.json").read_text() == "{"
-
-
-def test_the_package_knows_some_files_already(serve, tmp_path):
-    """The real ones, from its own manifest: this server's are synthetic, and are not taken for them."""
-    (name, known), = shipped().items()
-    server, root = serve(name), tmp_path / "root"
-    done = download(server, root, name, "--folds", "0")
-    assert done.returncode == 1
-    assert set(missing(root, name, fold0(name))) == set(known)
-    for file in known:
-        assert "changed since it was recorded" in complaint(done, name, file)
-    downloaded(server, root, name, "--folds", "0", "--accept-changed")
-    assert missing(root, name, fold0(name)) == []

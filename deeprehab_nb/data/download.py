@@ -169,7 +169,7 @@ def _converted(folder: Path) -> dict[str, str]:
     except UserError:
         return {}
 
-# %% ../../nbs/data/download.ipynb #149c82f6
+# %% ../../nbs/data/download.ipynb #261322cc
 Show = Callable[[File, int, int | None], None]
 """Called with a file, the bytes of it that have arrived, and all its bytes where that is known; with 0 and 0 at its end."""
 
@@ -343,15 +343,18 @@ class _Download:
         """Compare the server's page of a dataset with its record; a server need not have such pages."""
         import requests
 
+        import urllib3
+
         record, = records(names=[dataset])
+        url = f"{self.plan.base_url}{record.url_path}/"
         try:
-            url = f"{self.plan.base_url}{record.url_path}/"
-            page = self._session().get(url, timeout=self.patience.timeout, allow_redirects=False)
-        except requests.RequestException:
+            with self._session().get(url, timeout=self.patience.timeout, allow_redirects=False, stream=True) as answer:
+                if answer.status_code != 200 or "text/html" not in answer.headers.get("Content-Type", ""):
+                    return ""
+                page = answer.raw.read(2**16, decode_content=True).decode(errors="replace")  # a long one is no listing
+        except (requests.RequestException, urllib3.exceptions.HTTPError):
             return ""
-        if page.status_code != 200 or "text/html" not in page.headers.get("Content-Type", ""):
-            return ""
-        unknown = listed(page.text[: 2**20], url) - {"info.json", *(f"fold{fold}/" for fold in range(record.n_folds))}
+        unknown = listed(page, url) - {"info.json", *(f"fold{fold}/" for fold in range(record.n_folds))}
         return f"{dataset}: the server also has {', '.join(sorted(unknown)[:5])}, of which the record knows nothing." if unknown else ""
 
 
@@ -369,7 +372,10 @@ def listed(page: str, url: str) -> set[str]:
 
     class Links(HTMLParser):
         def handle_starttag(self, tag, attributes):
-            target = urljoin(url, dict(attributes).get("href") or "")
+            try:
+                target = urljoin(url, dict(attributes).get("href") or "")
+            except ValueError:  # no address
+                return
             if tag == "a" and target.startswith(url) and "?" not in target:
                 found.add(target.removeprefix(url))
 
