@@ -169,7 +169,7 @@ def _converted(folder: Path) -> dict[str, str]:
     except UserError:
         return {}
 
-# %% ../../nbs/data/download.ipynb #261322cc
+# %% ../../nbs/data/download.ipynb #af34828e
 Show = Callable[[File, int, int | None], None]
 """Called with a file, the bytes of it that have arrived, and all its bytes where that is known; with 0 and 0 at its end."""
 
@@ -342,7 +342,6 @@ class _Download:
     def _surprises(self, dataset: str) -> str:
         """Compare the server's page of a dataset with its record; a server need not have such pages."""
         import requests
-
         import urllib3
 
         record, = records(names=[dataset])
