@@ -169,7 +169,7 @@ def _converted(folder: Path) -> dict[str, str]:
     except UserError:
         return {}
 
-# %% ../../nbs/data/download.ipynb #af34828e
+# %% ../../nbs/data/download.ipynb #38ba7a95
 Show = Callable[[File, int, int | None], None]
 """Called with a file, the bytes of it that have arrived, and all its bytes where that is known; with 0 and 0 at its end."""
 
@@ -306,6 +306,11 @@ class _Download:
                 known=None if self.accept_changed else file.known, record=lambda entry: self._record(file, entry),
                 patience=self.patience, show=lambda arrived, total: self.show(file, arrived, total), stop=self.stop,
             )
+        except (NoRoom, Unreachable):
+            if self.stop.is_set():  # another file has met the same already
+                raise Stopped from None
+            self.stop.set()
+            raise
         finally:
             self.show(file, 0, 0)
 
@@ -317,8 +322,6 @@ class _Download:
         except UserError as error:
             self.failed.add(file.dataset)
             self.outcome.problems.append(str(error))
-            if isinstance(error, NoRoom | Unreachable):
-                self.stop.set()  # the others would say the same
         else:
             self.outcome.fetched.append(file)
             self.outcome.n_bytes += entry.size
