@@ -25,7 +25,7 @@ ERROR_PAGE = "<!DOCTYPE HTML>\n<html><head>\n<title>{0}</title>\n</head><body>\n
 @dataclass
 class Fault:
     """
-    What goes wrong with the requests for a file. The parts can be combined.
+    What goes wrong with the requests for a file, or for the page of a folder. The parts can be combined.
 
     Attributes
     ----------
@@ -47,8 +47,8 @@ class Fault:
         Close it with a reset, not in good order.
     stall : float
         Send nothing for so many seconds, before the answer, or in the body at about byte ``stall_at``.
-    ignore_range : bool
-        Send everything with status 200 whatever range is asked for.
+    ignore_range, ignore_if_range : bool
+        Send everything with status 200 whatever range is asked for; or the range, though the file has changed.
     shift : int
         By how much the range that is sent is not the one that was asked for.
     after, times : int
@@ -69,6 +69,7 @@ class Fault:
     stall: float = 0
     stall_at: int | None = None
     ignore_range: bool = False
+    ignore_if_range: bool = False
     shift: int = 0
     after: int = 0
     times: float = float("inf")
@@ -133,7 +134,9 @@ class _Handler(BaseHTTPRequestHandler):
         elif not urlsplit(self.path).path.endswith("/"):
             self._page(301, {"Location": f"{urlsplit(archive.url)._replace(path=urlsplit(self.path).path).geturl()}/"})
         else:
-            self._page(200, text=_listing(unquote(urlsplit(self.path).path), place))
+            listing = _listing(unquote(urlsplit(self.path).path), place).encode()
+            headers = {"Content-Type": "text/html;charset=UTF-8"} | fault.headers
+            self._content(fault.change(listing) if fault.change else listing, 200, headers, fault)
 
     def _head(self, status: int, headers: dict[str, str | None]) -> None:
         self.request_.status = status
@@ -159,7 +162,7 @@ class _Handler(BaseHTTPRequestHandler):
             "Accept-Ranges": "bytes",
             "Content-Type": "application/json" if path.suffix == ".json" else None,
         } | fault.headers
-        if not (fault.ignore_range or fault.compressed) and (range_ := self._range(len(body), headers)):
+        if not (fault.ignore_range or fault.compressed) and (range_ := self._range(len(body), headers, fault)):
             start, stop = range_
             if start >= len(body):
                 return self._page(416, {"Content-Range": f"bytes */{len(body)}"})
@@ -168,6 +171,9 @@ class _Handler(BaseHTTPRequestHandler):
             body = body[start:stop]
         if fault.compressed:
             body, headers["Content-Encoding"] = gzip.compress(body, 1), "gzip"
+        return self._content(body, status, headers, fault)
+
+    def _content(self, body: bytes, status: int, headers: dict[str, str | None], fault: Fault) -> None:
         if fault.chunked:
             headers["Transfer-Encoding"] = "chunked"
         elif not fault.endless:
@@ -175,11 +181,11 @@ class _Handler(BaseHTTPRequestHandler):
         self._head(status, headers)
         self._body(body, fault)
 
-    def _range(self, size: int, headers: dict[str, str | None]) -> tuple[int, int] | None:
+    def _range(self, size: int, headers: dict[str, str | None], fault: Fault) -> tuple[int, int] | None:
         """Return start and stop of the one range that is asked for; None to send everything."""
         asked = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range", ""))
-        unless = self.headers.get("If-Range")
-        if asked is None or asked[0] == "bytes=-" or unless not in (None, headers["ETag"], headers["Last-Modified"]):
+        condition = None if fault.ignore_if_range else self.headers.get("If-Range")
+        if asked is None or asked[0] == "bytes=-" or condition not in (None, headers["ETag"], headers["Last-Modified"]):
             return None
         first, last = asked.groups()
         if first == "":

@@ -20,11 +20,13 @@ from synthetic_archive import file_names, write_archive
 
 from deeprehab_nb.data import load_fold
 from deeprehab_nb.data.archive import record, records
+from deeprehab_nb.data.manifest import shipped
 from deeprehab_nb.files import sha256
 
 X = "fold0/x_train_fold0.npy"  # 130 kB and more in the datasets that are chosen here: not to be had in one piece
 Y = "fold0/y_train_fold0.npy"
 CUT = 70_000  # within its second 64 KiB
+EVERYTHING = ("--all", "--jobs", "4", "--accept-changed")  # the package knows three of the real files, which the synthetic ones are not
 LOST = 64 * 1024 + 256 * 1024  # what a killed client may have been sent in vain, for one file: a chunk, and what is in buffers
 NOWHERE = "http://127.0.0.1:9/"
 QUICK = {"DEEPREHAB_RETRY_WAIT": "0.05", "DEEPREHAB_TIMEOUT": "1", "NO_PROXY": "127.0.0.1"}  # seconds
@@ -121,6 +123,7 @@ def serve(tmp_path):
 
 # --- the whole archive, in spite of kill -9 ---
 
+ALL = ("--all", "--jobs", "4", "--accept-changed")  # the package has records of some real files, which these are not
 
 def kill_in_the_middle(server, root, share):
     """Start the download of everything, and kill it after this share of the bytes, when a file is half there."""
@@ -132,7 +135,7 @@ def kill_in_the_middle(server, root, share):
             for r in server.log[-12:]
         )
 
-    with start(server, root, "--all", "--jobs", "4") as process:
+    with start(server, root, *ALL) as process:
         while not (sum(server.sent().values()) > share * total and half_there()):
             assert process.poll() is None, process.stderr.read()
             time.sleep(0.002)
@@ -151,7 +154,7 @@ def whole(tmp_path_factory):
     with ArchiveServer(write_archive(folder / "served"), rate=60e6) as server:
         broken_after_kill = [kill_in_the_middle(server, root, share) for share in (0.2, 0.45, 0.7)]
         before = len(server.log)
-        done = download(server, root, "--all", "--jobs", "4", timeout=120)
+        done = download(server, root, *ALL, timeout=120)
         last, server.rate = server.log[before:], None
         yield SimpleNamespace(server=server, root=root, done=done, broken_after_kill=broken_after_kill, last=last)
     shutil.rmtree(folder)  # half a gigabyte, which pytest would keep
@@ -213,10 +216,10 @@ def test_what_was_downloaded_can_be_loaded(whole):
 
 
 def test_a_dry_run_plans_and_does_nothing(serve, tmp_path):
-    server = serve("IRDS_clf_bn_EFL")
-    done = downloaded(server, tmp_path / "root", "IRDS_clf_bn_EFL", "--folds", "0,1", "--dry-run")
+    server = serve("IRDS_clf_bn_EFR")
+    done = downloaded(server, tmp_path / "root", "IRDS_clf_bn_EFR", "--folds", "0,1", "--dry-run")
     assert server.log == [] and not (tmp_path / "root").exists()
-    assert "IRDS_clf_bn_EFL" in done.stdout and re.search(r"\b9\b", done.stdout)  # files: info.json, 4 in each fold
+    assert "IRDS_clf_bn_EFR" in done.stdout and re.search(r"\b9\b", done.stdout)  # files: info.json, 4 in each fold
 
 
 @pytest.mark.parametrize(
@@ -255,7 +258,7 @@ def test_what_cannot_be_meant_is_refused(args, named, tmp_path):
 
 
 def test_folds_can_be_chosen_and_added(serve, tmp_path):
-    server, root, name = serve("IRDS_clf_bn_EFL"), tmp_path / "root", "IRDS_clf_bn_EFL"
+    server, root, name = serve("IRDS_clf_bn_EFR"), tmp_path / "root", "IRDS_clf_bn_EFR"
     downloaded(server, root, name, "--folds", "0")
     assert set(file_names(record(name))) - set(missing(root, name)) == set(fold0(name)) == set(manifest(root, name)) - {"recordings.npz"}
     downloaded(server, root, name, "--folds", "0,3")
@@ -267,7 +270,7 @@ def test_folds_can_be_chosen_and_added(serve, tmp_path):
 
 
 def test_originals_can_be_deleted(serve, tmp_path):
-    server, root, name = serve("IRDS_clf_bn_EFL"), tmp_path / "root", "IRDS_clf_bn_EFL"
+    server, root, name = serve("IRDS_clf_bn_EFR"), tmp_path / "root", "IRDS_clf_bn_EFR"
     downloaded(server, root, name)
     digests = [load_fold(name, k, root).digest for k in range(5)]
     downloaded(server, root, name, "--delete-originals")
@@ -279,22 +282,42 @@ def test_originals_can_be_deleted(serve, tmp_path):
 
 
 def test_the_server_has_more_than_the_records_say(serve, tmp_path):
-    server, name = serve("IRDS_clf_bn_EFL"), "IRDS_clf_bn_EFL"
+    server, name = serve("IRDS_clf_bn_EFR"), "IRDS_clf_bn_EFR"
     (served(server, name) / "fold9").mkdir()
     done = downloaded(server, tmp_path / "root", name)
     assert "fold9" in done.stdout + done.stderr and not [r for r in server.log if "fold9" in r.path]
 
 
-def test_listings_are_not_needed(serve, tmp_path):
-    server, name = serve("IRDS_clf_bn_EFL"), "IRDS_clf_bn_EFL"
-    server.faults = lambda path: None if path.endswith((".npy", ".json")) else Fault(status=403)
-    downloaded(server, tmp_path / "root", name)
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(status=403),
+        Fault(location="?again"),
+        Fault(stall=30),
+        Fault(endless=True),
+        Fault(stop_after=100),
+        Fault(change=lambda _: b'<a href="http://[/">x</a> <a href="' + 10**6 * b"../" + b'"><a href="\xff\0">' + 10**6 * b"<a "),
+    ],
+    ids=["refused", "a circle", "silence", "endless", "cut", "nonsense"],
+)
+def test_the_server_s_pages_are_not_needed(fault, serve, tmp_path):
+    server, name = serve("IRDS_clf_bn_EFR"), "IRDS_clf_bn_EFR"
+    server.faults = lambda path: None if path.endswith((".npy", ".json")) else fault
+    downloaded(server, tmp_path / "root", name, timeout=20)
     assert missing(tmp_path / "root", name) == []
 
 
 # --- a bad day: each file of a table has its own trouble, all in one download ---
 
-_SUITABLE = [r.dataset for r in records() if r.collection in ("IRDS_clf_bn", "UIPRMD_clf_bn", "UIPRMD_reg", "EHE_reg")]
+def other_values(file):
+    """Return a file with the same header and other values, which nobody can tell from the right one."""
+    return file[:128] + file[128:][::-1]
+
+
+_SUITABLE = [
+    r.dataset for r in records()
+    if r.collection in ("IRDS_clf_bn", "UIPRMD_clf_bn", "UIPRMD_reg", "EHE_reg") and r.dataset not in shipped()
+]
 _OLD = {"ETag": '"old"', "Last-Modified": "Mon, 01 Jan 2024 00:00:00 GMT"}
 _BARE = {"ETag": None, "Last-Modified": None}
 PASSING = {
@@ -310,7 +333,10 @@ PASSING = {
     "chunks without a length": Fault(chunked=True),
     "cut, then no ranges": [Fault(stop_after=CUT, times=1), Fault(ignore_range=True, after=1)],
     "cut, then another range": [Fault(stop_after=CUT, times=1), Fault(shift=8, after=1, times=1)],
-    "cut, then changed": Fault(stop_after=CUT, change=lambda old: old[::-1], headers=_OLD, times=1),
+    "cut, then changed": Fault(stop_after=CUT, change=other_values, headers=_OLD, times=1),
+    "cut, then changed, and the rest of the new one": [
+        Fault(stop_after=CUT, change=other_values, headers=_OLD, times=1), Fault(ignore_if_range=True, after=1),
+    ],
     "cut, then shorter": Fault(change=lambda old: old * 2, stop_after=200_000, times=1, headers=_OLD),
     "cut, though it was whole": Fault(surplus=1, times=1),
     "no ETag, cut": Fault(headers={"ETag": None}, stop_after=CUT, times=1),
@@ -395,7 +421,7 @@ def test_trouble_that_lasts_is_a_failure(lasting):
 
 
 def test_compression_that_nobody_asked_for_stores_nothing_wrong(serve, tmp_path):
-    server, name = serve("IRDS_clf_bn_EFL"), "IRDS_clf_bn_EFL"
+    server, name = serve("IRDS_clf_bn_EFR"), "IRDS_clf_bn_EFR"
     server.faults = {X: Fault(compressed=True)}
     done = download(server, tmp_path / "root", name, "--folds", "0")
     assert broken(server, tmp_path / "root", name) == []
@@ -406,7 +432,7 @@ def test_compression_that_nobody_asked_for_stores_nothing_wrong(serve, tmp_path)
 
 
 def test_after_a_bad_day_only_what_failed_is_fetched(serve, tmp_path):
-    server, root, name = serve("IRDS_clf_bn_EFL"), tmp_path / "root", "IRDS_clf_bn_EFL"
+    server, root, name = serve("IRDS_clf_bn_EFR"), tmp_path / "root", "IRDS_clf_bn_EFR"
     server.faults = {X: Fault(stop_after=CUT, times=1), "info.json": Fault(status=404)}
     assert download(server, root, name, "--folds", "0").returncode == 1
     server.faults, before = {}, len(server.log)
@@ -415,9 +441,9 @@ def test_after_a_bad_day_only_what_failed_is_fetched(serve, tmp_path):
 
 
 def test_the_server_says_when_to_come_back(serve, tmp_path):
-    server = serve("IRDS_clf_bn_EFL")
+    server = serve("IRDS_clf_bn_EFR")
     server.faults = {X: Fault(status=503, headers={"Retry-After": "1"}, times=1)}
-    downloaded(server, tmp_path / "root", "IRDS_clf_bn_EFL", "--folds", "0")
+    downloaded(server, tmp_path / "root", "IRDS_clf_bn_EFR", "--folds", "0")
     first, second = (r.time for r in requests_for_files(server, X))
     assert 1 <= second - first < 5
 
@@ -451,10 +477,10 @@ def test_a_server_that_dies(serve, tmp_path):
 
 
 def test_a_root_that_cannot_be_written(serve, tmp_path):
-    server = serve("IRDS_clf_bn_EFL")
+    server = serve("IRDS_clf_bn_EFR")
     (tmp_path / "file").write_text("")
     for root in (tmp_path / "file", tmp_path / "file" / "root"):
-        done = download(server, root, "IRDS_clf_bn_EFL")
+        done = download(server, root, "IRDS_clf_bn_EFR")
         assert done.returncode == 2
         sentence(done.stderr.strip().removeprefix("deeprehab: "), str(root))
     assert server.log == []
@@ -462,17 +488,43 @@ def test_a_root_that_cannot_be_written(serve, tmp_path):
 
 def test_a_full_disk(serve, tmp_path):
     """The limit on a file's size stands for the disk: writing beyond it fails the same way."""
-    server, root, name = serve("IRDS_clf_bn_EFL"), tmp_path / "root", "IRDS_clf_bn_EFL"
+    server, root, name = serve("IRDS_clf_bn_EFR"), tmp_path / "root", "IRDS_clf_bn_EFR"
     limit = 100_000
     done = download(
         server, root, name, "--folds", "0", preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     )
     assert done.returncode == 1
     complaint(done, name, X)
-    assert missing(root, name, fold0(name)) == [X] and broken(server, root, name) == []
+    assert X in missing(root, name, fold0(name)) and broken(server, root, name) == []  # the others need not be tried
     assert len(requests_for_files(server, X)) == 1  # asking again would not help
+    before = server.sent()
     downloaded(server, root, name, "--folds", "0")
-    assert surplus(root, name) == set()
+    assert missing(root, name, fold0(name)) == broken(server, root, name) == [] and surplus(root, name) == set()
+    path = f"{record(name).url_path}/{X}"
+    assert server.sent()[path] - before[path] <= (served(server, name) / X).stat().st_size - limit  # what had arrived was kept
+
+
+@pytest.mark.parametrize("obstacle", ["classification", "classification/IRDS_clf_bn_EFR", "classification/IRDS_clf_bn_EFR/fold0"])
+def test_a_file_in_the_place_of_a_folder(obstacle, serve, tmp_path):
+    server, root, name = serve("IRDS_clf_bn_EFR"), tmp_path / "root", "IRDS_clf_bn_EFR"
+    (root / obstacle).parent.mkdir(parents=True)
+    (root / obstacle).write_text("")
+    done = download(server, root, name)
+    assert done.returncode in (1, 2)
+    for line in done.stderr.strip().splitlines():
+        sentence(line, obstacle)
+    assert (root / obstacle).read_text() == ""
+    assert obstacle.count("/") < 2 or missing(root, name) == [n for n in fold0(name) if "/" in n]  # the rest goes on
+
+
+@pytest.mark.parametrize("obstacle", [X, "info.json"])
+def test_a_folder_in_the_place_of_a_file(obstacle, serve, tmp_path):
+    server, root, name = serve("IRDS_clf_bn_EFR"), tmp_path / "root", "IRDS_clf_bn_EFR"
+    (place(root, name) / obstacle / "mine").mkdir(parents=True)
+    done = download(server, root, name, "--folds", "0")
+    assert done.returncode in (1, 2)
+    complaint(done, name, obstacle)
+    assert (place(root, name) / obstacle / "mine").is_dir()
 
 
 def test_interrupted_from_the_keyboard(serve, tmp_path):
@@ -491,7 +543,7 @@ def test_interrupted_from_the_keyboard(serve, tmp_path):
 
 
 def test_two_at_once(serve, tmp_path):
-    server, root, name = serve("IRDS_clf_bn_EFL", rate=2e6), tmp_path / "root", "IRDS_clf_bn_EFL"
+    server, root, name = serve("IRDS_clf_bn_EFR", rate=2e6), tmp_path / "root", "IRDS_clf_bn_EFR"
     both = [start(server, root, name) for _ in range(2)]
     ends = [(*process.communicate(timeout=60), process.returncode) for process in both]
     assert 0 in [status for *_, status in ends]
@@ -515,7 +567,7 @@ def change_on_server(server, dataset, name, keep_etag):
 
 @pytest.mark.parametrize("keep_etag", [False, True], ids=["another ETag", "the same ETag"])
 def test_a_file_that_changed_on_the_server(serve, tmp_path, keep_etag):
-    server, root, name = serve("IRDS_clf_bn_EFL"), tmp_path / "root", "IRDS_clf_bn_EFL"
+    server, root, name = serve("IRDS_clf_bn_EFR"), tmp_path / "root", "IRDS_clf_bn_EFR"
     downloaded(server, root, name, "--folds", "0")
     old = manifest(root, name)
     change_on_server(server, name, X, keep_etag)
@@ -531,7 +583,7 @@ def test_a_file_that_changed_on_the_server(serve, tmp_path, keep_etag):
 
 
 def test_a_file_that_is_here_is_kept_whatever_the_server_has(serve, tmp_path):
-    server, root, name = serve("IRDS_clf_bn_EFL"), tmp_path / "root", "IRDS_clf_bn_EFL"
+    server, root, name = serve("IRDS_clf_bn_EFR"), tmp_path / "root", "IRDS_clf_bn_EFR"
     downloaded(server, root, name, "--folds", "0")
     old = sha256(place(root, name) / X)
     change_on_server(server, name, X, keep_etag=False)
@@ -540,16 +592,31 @@ def test_a_file_that_is_here_is_kept_whatever_the_server_has(serve, tmp_path):
 
 
 def test_a_file_that_was_cut_short_here_is_fetched_again(serve, tmp_path):
-    server, root, name = serve("IRDS_clf_bn_EFL"), tmp_path / "root", "IRDS_clf_bn_EFL"
+    server, root, name = serve("IRDS_clf_bn_EFR"), tmp_path / "root", "IRDS_clf_bn_EFR"
     downloaded(server, root, name, "--folds", "0")
     os.truncate(place(root, name) / X, 1000)
     before = len(requests_for_files(server))
-    downloaded(server, root, name, "--folds", "0")
+    done = downloaded(server, root, name, "--folds", "0")
     assert broken(server, root, name) == [] and len(requests_for_files(server)) == before + 1
+    assert f"{X} had not the" in done.stdout
+
+
+@pytest.mark.parametrize("dataset", shipped())
+def test_what_the_package_knows_of_the_real_files(dataset, serve, tmp_path):
+    """A server that sends others is noticed the first time; these are synthetic, and so they are others."""
+    server, root = serve(dataset), tmp_path / "root"
+    done = download(server, root, dataset)
+    assert done.returncode == 1
+    for name in shipped()[dataset]:
+        assert re.search("changed", complaint(done, dataset, name))
+    assert sorted(missing(root, dataset)) == sorted(shipped()[dataset])
+    downloaded(server, root, dataset, "--accept-changed")
+    assert missing(root, dataset) == broken(server, root, dataset) == []
+    downloaded(server, root, dataset)  # the dataset's own manifest counts now
 
 
 def test_a_damaged_manifest_is_named(serve, tmp_path):
-    server, root, name = serve("IRDS_clf_bn_EFL"), tmp_path / "root", "IRDS_clf_bn_EFL"
+    server, root, name = serve("IRDS_clf_bn_EFR"), tmp_path / "root", "IRDS_clf_bn_EFR"
     downloaded(server, root, name, "--folds", "0")
     (place(root, name) / "manifest.json").write_text("{")
     done = download(server, root, name, "--folds", "0")
