@@ -59,7 +59,7 @@ def test_the_counts_are_those_of_the_labels(sample):
     assert rows(done.stdout) == expected
     assert "84 recordings, 3 folds, 4 classes" in done.stdout and "yes: made up by a program" in done.stdout
     first = load_fold("Synthetic_clf_mc_Squat", 0, sample)
-    assert f"first test recording of fold 0: class {first.class_names[first.y_test[0]]}\n" in done.stdout
+    assert f"first test recording of fold 0, synthetic: class {first.class_names[first.y_test[0]]}\n" in done.stdout
 
 
 def test_the_scores_are_summarised_and_drawn(sample):
@@ -139,16 +139,18 @@ def test_joints_without_a_tree_are_dots_and_joints_without_a_place_are_not_drawn
 @pytest.mark.parametrize("text, shown", [
     ("a \x1b[31mred\x07 word", "a [31mred word"), ("[/] [bold]no markup[/bold]", "[/] [bold]no markup[/bold]"),
     ("two\nlines\u202e", "two lines"), ("long " * 5000, "long long"),
-], ids=["control characters", "markup", "lines", "long"])
+    ("of $\\sum dollars$", "of $\\sum dollars$"),
+], ids=["control characters", "markup", "lines", "long", "formula"])
 def test_what_a_file_says_of_itself_does_not_reach_the_terminal_unchecked(copy_of, text, shown):
     folder = copy_of()
     about = json.loads((folder / "info.json").read_text()) | {"description": text}
     (folder / "info.json").write_text(json.dumps(about))
-    change("y_train", lambda y: np.where(y == y[0], text[:40], "other"))(folder)
-    done = info(folder.name, folder.parents[1])
+    for split in ("train", "test"):
+        change(f"y_{split}", lambda y: np.where(y == y[0], text[:40], "fold"))(folder)
+    done = info(folder.name, folder.parents[1], "--png", folder.parents[1] / "a.png")
     assert done.returncode == 0, done.stderr
     assert not re.search("[\x00-\x09\x0b-\x1f\u202e]", done.stdout) and len(done.stdout) < 20_000
-    assert shown in done.stdout
+    assert shown in done.stdout and "fold'" in done.stdout
 
 
 def test_a_picture_is_saved(sample, tmp_path):
@@ -168,7 +170,7 @@ def test_a_picture_that_cannot_be_had(sample, tmp_path):
     refused(info(name, sample, "--png", tmp_path / "arm.jpg"), "arm.jpg", ".png")
     refused(info(name, sample, "--png", tmp_path / "folder.png"), "folder.png", "is a folder")
     refused(info(name, sample, "--png", tmp_path / "file" / "arm.png"), "file", "cannot be written")
-    refused(info("KIMORE_reg_LA", tmp_path, "--png", tmp_path / "arm.png"), "KIMORE_reg_LA", "not on this machine")
+    refused(info("KIMORE_reg_LA", tmp_path, "--png", tmp_path / "arm.png"), "KIMORE_reg_LA", "deeprehab datasets download")
     refused(info(name, sample, "--up", "q", "--png", tmp_path / "arm.png"), "upward axis", "q")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.png"]
 
@@ -194,7 +196,7 @@ def test_a_dataset_that_is_not_whole(archived, copy_of):
     folder = root / "regression" / "KIMORE_reg_LA"
     for k in range(3):
         shutil.rmtree(folder / f"fold{k}")
-    refused(info("KIMORE_reg_LA", root), "KIMORE_reg_LA", "no folds", str(folder))
+    refused(info("KIMORE_reg_LA", root), "Fold 0 of KIMORE_reg_LA", str(folder))
     (folder / "info.json").unlink()
     refused(info("KIMORE_reg_LA", root), "info.json", "missing")
 

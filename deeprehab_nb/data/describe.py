@@ -66,7 +66,7 @@ def _summary(fold: Fold) -> FoldSummary:
 
     return FoldSummary(fold.fold, len(fold.y_train), len(fold.y_test), part(fold.y_train), part(fold.y_test))
 
-# %% ../../nbs/data/describe.ipynb #597707ae
+# %% ../../nbs/data/describe.ipynb #c4f91a96
 @dataclass(frozen=True, eq=False)
 class Description:
     """
@@ -142,10 +142,15 @@ class Description:
 
     def table(self) -> list[dict[str, str]]:
         """Return the folds as rows: what each holds to train and, after a slash, to test."""
-        names = dict.fromkeys(name for fold in self.folds for name in fold.train)
+        heads = {}
+        for name in dict.fromkeys(name for fold in self.folds for name in fold.train):
+            head = _one_line(name, 30)
+            while head in ("fold", "recordings", *heads.values()):  # a class of that name, or two with one beginning
+                head += "'"
+            heads[name] = head
         return [
             {"fold": str(fold.fold), "recordings": f"{fold.n_train} / {fold.n_test}"}
-            | {_one_line(name, 30): f"{_short(fold.train.get(name, 0))} / {_short(fold.test.get(name, 0))}" for name in names}
+            | {head: f"{_short(fold.train.get(name, 0))} / {_short(fold.test.get(name, 0))}" for name, head in heads.items()}
             for fold in self.folds
         ]
 

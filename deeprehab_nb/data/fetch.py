@@ -212,7 +212,7 @@ def _changed(how: str, known: Entry) -> str:
     when = f" on {known.recorded[:10]}" if known.recorded else ""
     return f"it has changed since it was recorded{when}: {how} (--accept-changed takes the new one)"
 
-# %% ../../nbs/data/fetch.ipynb #7b1aa6bc
+# %% ../../nbs/data/fetch.ipynb #16874ba8
 def fetch(
     session,
     url: str,
@@ -268,7 +268,7 @@ def fetch(
         what = f"{url} was not fetched: {error}"
         raise type(error)(what if what.endswith(".") else what + ".") from None
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise NoRoom(f"{path} was not fetched: the disk takes no more ({error.strerror}); what has arrived is kept.") from None
         raise FetchError(f"{path} was not fetched: it cannot be written ({error.strerror}).") from None
 

@@ -264,7 +264,7 @@ def strip(
         )
     axes.set_xlim(-step / 2, (len(frames) - 0.5) * step)
     if title:
-        axes.set_title(title, color=_GREY, size=11, loc="left", x=0.01)
+        axes.set_title(title, color=_GREY, size=11, loc="left", x=0.01, parse_math=False)  # a dollar is a dollar
     size = fig.get_size_inches()[1]
     axes.set_position([0, 0.35 / size, 1, (size - 0.35 - 0.3 * bool(title)) / size])
     plt.close(fig)  # the caller shows it, once
