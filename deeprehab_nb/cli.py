@@ -266,7 +266,7 @@ def download_datasets(
     except KeyboardInterrupt:
         typer.echo("\nInterrupted. What has arrived is kept; the same command goes on from there.", err=True)
         raise typer.Exit(130) from None
-    typer.echo(f"Fetched {len(done.fetched):,} files, {decimal(done.n_bytes)}; converted {len(done.converted)} datasets.")
+    typer.echo(f"Fetched {len(done.fetched):,} of {len(todo.missing):,} files, {decimal(done.n_bytes)}; converted {len(done.converted)} datasets.")
     _finish(done.problems, done.remarks)
 
 

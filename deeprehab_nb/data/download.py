@@ -169,7 +169,7 @@ def _converted(folder: Path) -> dict[str, str]:
     except UserError:
         return {}
 
-# %% ../../nbs/data/download.ipynb #261322cc
+# %% ../../nbs/data/download.ipynb #38ba7a95
 Show = Callable[[File, int, int | None], None]
 """Called with a file, the bytes of it that have arrived, and all its bytes where that is known; with 0 and 0 at its end."""
 
@@ -306,6 +306,11 @@ class _Download:
                 known=None if self.accept_changed else file.known, record=lambda entry: self._record(file, entry),
                 patience=self.patience, show=lambda arrived, total: self.show(file, arrived, total), stop=self.stop,
             )
+        except (NoRoom, Unreachable):
+            if self.stop.is_set():  # another file has met the same already
+                raise Stopped from None
+            self.stop.set()
+            raise
         finally:
             self.show(file, 0, 0)
 
@@ -317,8 +322,6 @@ class _Download:
         except UserError as error:
             self.failed.add(file.dataset)
             self.outcome.problems.append(str(error))
-            if isinstance(error, NoRoom | Unreachable):
-                self.stop.set()  # the others would say the same
         else:
             self.outcome.fetched.append(file)
             self.outcome.n_bytes += entry.size
@@ -342,7 +345,6 @@ class _Download:
     def _surprises(self, dataset: str) -> str:
         """Compare the server's page of a dataset with its record; a server need not have such pages."""
         import requests
-
         import urllib3
 
         record, = records(names=[dataset])
@@ -382,7 +384,7 @@ def listed(page: str, url: str) -> set[str]:
     Links().feed(page)
     return found - {""}
 
-# %% ../../nbs/data/download.ipynb #cfbc6fc8
+# %% ../../nbs/data/download.ipynb #18bd6dae
 @contextmanager
 def progress(plan: Plan) -> Iterator[Show]:
     """
@@ -399,11 +401,11 @@ def progress(plan: Plan) -> Iterator[Show]:
 
     columns = (TextColumn("{task.description}"), BarColumn(20), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     bars = Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty())
-    tasks, arrived, lock = {}, Counter(), threading.Lock()
-    start, done, tenths = time.monotonic(), 0, 0
+    tasks, arrived, sizes, lock = {}, Counter(), {file: file.size for file in plan.missing}, threading.Lock()
+    start, done, whole, tenths = time.monotonic(), 0, plan.n_bytes, 0
 
     def show(file: File, n: int, total: int | None) -> None:
-        nonlocal done, tenths
+        nonlocal done, whole, tenths
         with lock:
             if n == total == 0:
                 if file in tasks:
@@ -414,12 +416,15 @@ def progress(plan: Plan) -> Iterator[Show]:
             bars.update(tasks[file], completed=n, total=total)
             done += n - arrived[file]
             arrived[file] = n
-            bars.update(everything, completed=done)
-            if bars.disable and int(10 * done / plan.n_bytes) > tenths:
-                tenths = int(10 * done / plan.n_bytes)
+            if total is not None:  # the size was an estimate
+                whole += total - sizes[file]
+                sizes[file] = total
+            bars.update(everything, completed=done, total=whole)
+            if bars.disable and int(10 * done / whole) > tenths:
+                tenths = int(10 * done / whole)
                 rate = done / max(time.monotonic() - start, 1e-9)
-                left = timedelta(seconds=round(max(plan.n_bytes - done, 0) / rate))
-                print(f"{decimal(done)} of about {decimal(plan.n_bytes)}, {decimal(int(rate))}/s, {left} left", file=sys.stderr, flush=True)
+                left = timedelta(seconds=round(max(whole - done, 0) / rate))
+                print(f"{decimal(done)} of about {decimal(whole)}, {decimal(int(rate))}/s, {left} left", file=sys.stderr, flush=True)
 
     with bars:
         everything = bars.add_task(f"{len(plan.missing):,} files", total=plan.n_bytes)

@@ -71,7 +71,7 @@ class Patience:
 
 USUAL_PATIENCE = Patience()
 
-# %% ../../nbs/data/fetch.ipynb #fbd75cfd
+# %% ../../nbs/data/fetch.ipynb #377664a2
 class _Part:
     """The part of a file that has arrived."""
 
@@ -108,7 +108,12 @@ def _validator(said: dict[str, object]) -> str | None:
         return etag
     return date if isinstance(date, str) else None
 
-# %% ../../nbs/data/fetch.ipynb #acb3cfce
+
+def _is_another(said: dict[str, object], get: Callable[[str], str | None]) -> bool:
+    """Say whether an answer is about another version of the file, though the server was asked not to mix them."""
+    return any(get(name) and said.get(key) and get(name) != said[key] for key, name in (("etag", "ETag"), ("date", "Last-Modified")))
+
+# %% ../../nbs/data/fetch.ipynb #e017f324
 CHUNK = 64 * 1024
 
 
@@ -158,7 +163,7 @@ def _attempt(session, part: _Part, at_most: int, known: Entry | None, patience: 
         if status == 416:  # the file ends before the part does
             part.drop()
             raise _Again("the server has less of it than it announced")
-        if status == 206 and get("Content-Range", "").split("-")[0] != f"bytes {offset}":
+        if status == 206 and (get("Content-Range", "").split("-")[0] != f"bytes {offset}" or _is_another(said, get)):
             part.drop()
             raise _Again("the server sent another part of it than was asked for")
         if status not in (200, 206):
