@@ -28,7 +28,6 @@ from deeprehab_nb.files import sha256
 X = "fold0/x_train_fold0.npy"  # 130 kB and more in the datasets that are chosen here: not to be had in one piece
 Y = "fold0/y_train_fold0.npy"
 CUT = 70_000  # within its second 64 KiB
-EVERYTHING = ("--all", "--jobs", "4", "--accept-changed")  # the package knows three of the real files, which the synthetic ones are not
 LOST = 64 * 1024 + 256 * 1024  # what a killed client may have been sent in vain, for one file: a chunk, and what is in buffers
 NOWHERE = "http://127.0.0.1:9/"
 QUICK = {"DEEPREHAB_RETRY_WAIT": "0.05", "DEEPREHAB_TIMEOUT": "1", "NO_PROXY": "127.0.0.1"}  # seconds
@@ -441,7 +440,7 @@ def test_an_info_that_does_not_fit(serve, tmp_path):
     server.faults = {"info.json": Fault(change=lambda old: old.replace(b'"n_joints": 25', b'"n_joints": 26'))}
     done = download(server, root, name, "--folds", "0")
     assert done.returncode == 1
-    sentence(done.stderr.strip(), name, "26 joints")
+    complaint(done, name, "26 joints")
     assert not list(root.rglob("recordings.npz"))
 
 
