@@ -29,7 +29,7 @@ from .recordings import STORE, convert, delete_originals, read_recordings, remar
 from ..errors import UserError
 from ..files import check_writable
 
-# %% ../../nbs/data/download.ipynb #7d8f1186
+# %% ../../nbs/data/download.ipynb #c801958d
 BASE_URL = "https://maxime-devanne.com/datasets/RehabPile/"
 """Where the paper's archive is served."""
 
@@ -140,10 +140,10 @@ def plan(
     wanted, missing, here, altered = {}, [], [], []
     for record in chosen:
         wanted[record.dataset] = _folds(record, folds)
-        folder = archive_folder(record.dataset, root)
-        converted = _converted(folder)
+        folder, converted = archive_folder(record.dataset, root), None
         for file in files_of(record, wanted[record.dataset], root, base_url):
             if not file.path.is_file():
+                converted = _converted(folder) if converted is None else converted
                 (here if file.name in converted else missing).append(file)
             elif file.known and file.path.stat().st_size != file.known.size:
                 altered.append(file)
