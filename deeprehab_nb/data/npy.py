@@ -23,24 +23,28 @@ import numpy as np
 from ..errors import UserError
 
 # %% ../../nbs/data/npy.ipynb #6c4200b7
-class _Recorded:
-    """Stands in for a NumPy object while unpickling: keeps its state, does nothing."""
-
-    state = None
-
-    def __init__(self, *arguments):
-        pass
-
-    def __setstate__(self, state):
-        self.state = state
-
-
-_STAND_INS = {
+_NAMES = {
     ("numpy.core.multiarray", "_reconstruct"): "array",
     ("numpy._core.multiarray", "_reconstruct"): "array",
     ("numpy", "ndarray"): "class",
     ("numpy", "dtype"): "dtype",
+    ("_codecs", "encode"): "bytes",
 }
+
+
+class _StandIn:
+    """Takes the place of a function or object of NumPy while unpickling: keeps its state, does nothing."""
+
+    __slots__ = ("kind", "state")
+
+    def __init__(self, kind, state=None):
+        self.kind, self.state = kind, state
+
+    def __call__(self, *arguments):
+        return _StandIn(self.kind)
+
+    def __setstate__(self, state):
+        self.state = state
 
 
 _INSTRUCTIONS = frozenset(  # all that such arrays need; none of them hashes a value, which could crash or never end
@@ -49,41 +53,50 @@ _INSTRUCTIONS = frozenset(  # all that such arrays need; none of them hashes a v
     "EMPTY_LIST LIST APPEND APPENDS EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 PUT BINPUT LONG_BINPUT MEMOIZE GET BINGET "
     "LONG_BINGET".split()
 )
+_LARGEST_PICKLE = 2**20
 
 
 class _InertUnpickler(pickle.Unpickler):
     def find_class(self, module, name):
-        kind = _STAND_INS.get((module, name))
+        kind = _NAMES.get((module, name))
         if kind is None:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
-        return type(f"_{kind}", (_Recorded,), {})  # a fresh class each time: nothing can be left behind in it
+            raise pickle.UnpicklingError(f"it asks for {f'{module}.{name}'!a:.80}")
+        return _StandIn(kind)  # a fresh one each time: nothing can be left behind in it
 
 
-def _unpickle_list(data: bytes) -> tuple[tuple[int, ...], list]:
-    """Return the shape and the values of a pickled object array of plain scalars."""
+def _unpickle_list(data: bytes, shape: tuple[int, ...]) -> list:
+    """Return the values of a pickled object array of plain scalars that should have a shape."""
+    if len(data) > _LARGEST_PICKLE:
+        raise pickle.UnpicklingError("its pickle is larger than 1 MB; store such an array as plain numbers or text")
     for opcode, argument, _ in pickletools.genops(data):
         if "PUT" in opcode.name and argument > len(data):  # would make the unpickler allocate that much
             raise pickle.UnpicklingError("its memo is out of bounds")
         if opcode.name not in _INSTRUCTIONS:
             raise pickle.UnpicklingError(f"it holds the instruction {opcode.name}")
     array = _InertUnpickler(BytesIO(data)).load()
-    if type(array).__name__ != "_array" or not (isinstance(array.state, tuple) and len(array.state) == 5):
+    if not (type(array) is _StandIn and array.kind == "array" and type(array.state) is tuple and len(array.state) == 5):
         raise pickle.UnpicklingError("it does not hold an array")
-    _, shape, _, _, values = array.state
-    if not (isinstance(shape, tuple) and all(type(n) is int and n >= 0 for n in shape)):
-        raise pickle.UnpicklingError("its shape is not a tuple of numbers")
+    _, pickled_shape, _, _, values = array.state
+    if type(pickled_shape) is not tuple or pickled_shape != shape:  # compared, never multiplied: it may hold huge numbers
+        raise pickle.UnpicklingError("its shape is not the header's")
     if type(values) is not list or len(values) != prod(shape):
         raise pickle.UnpicklingError("its values do not fill its shape")
     for value in values:
         if type(value) not in (bool, int, float, str):
-            raise pickle.UnpicklingError(f"it holds a value of type {type(value).__name__.lstrip('_')}")
+            raise pickle.UnpicklingError(f"it holds a value of type {getattr(value, 'kind', type(value).__name__)}")
         if type(value) is int and not -(2**63) <= value < 2**63:
             raise pickle.UnpicklingError("it holds a whole number of more than 64 bits")
-    return shape, values
+        if type(value) is str:
+            value.encode()  # half of a surrogate pair is no text; it would fail wherever it is shown
+    return values
 
 # %% ../../nbs/data/npy.ipynb #e2a11006
-_HEADER_READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-_LONGEST_HEADER = 2**14
+_LENGTHS = {b"\x93NUMPY\1\0": "<H", b"\x93NUMPY\2\0": "<L"}  # how each version says how long its header is
+_LONGEST_HEADER = 2**12
+_HEADER = re.compile(
+    r"\{'descr': *(.+?), *'fortran_order': *(False|True), *'shape': *\(((?:\d{1,18}, *)*(?:\d{1,18})?)\),? *\} *\n?"
+)
+_PLAIN = re.compile(r"'[<>=|]?[biufU]\d{1,9}'")
 _LARGEST_FILE = 2 * 2**30
 
 
@@ -152,53 +165,69 @@ def parse_array(content: bytes, name: str, *, objects: bool = True) -> np.ndarra
         As `read_array` does.
     """
     content = memoryview(content)
-    stream = BytesIO(content[:_LONGEST_HEADER])
-    try:
-        version = np.lib.format.read_magic(stream)
-        shape, fortran_order, dtype = _HEADER_READERS[version](stream)
-    except Exception:  # noqa: BLE001 - the header is untrusted text, and NumPy's parser raises many kinds
-        raise UserError(f"{name} is damaged or not a NumPy .npy file; fetch or write it again.") from None
-    if any(n < 0 for n in shape):
-        raise UserError(f"{name} is damaged: its header gives the shape {shape}.")
-    order, start = "F" if fortran_order else "C", stream.tell()
-    if dtype == object and objects:
+    kind, order, shape, start = _header(content, name)
+    if objects and kind in ("'|O'", "'O'"):
         array = _object_array(name, bytes(content[start:]), shape, order)
-    elif dtype.kind in "biufU" and dtype.itemsize > 0:
-        expected, found = prod(shape) * dtype.itemsize, len(content) - start
-        if found != expected:
-            what = "cut short" if found < expected else "longer than its header says"
-            raise UserError(f"{name} is {what}: {found:,} bytes of values, {expected:,} expected; fetch it again.")
-        try:
-            array = np.ndarray(shape, dtype, content, start, order=order)
-        except (ValueError, TypeError):
-            raise UserError(f"{name} is damaged: its header gives an impossible shape.") from None
-        array = np.require(array, dtype.newbyteorder("="), ["C_CONTIGUOUS", "ALIGNED"])
-        if dtype.kind == "U" and array.size and array.reshape(-1).view(np.uint32).max() > 0x10FFFF:
-            raise UserError(f"{name} is damaged: its text is not Unicode.")
     else:
-        raise UserError(f"{name} holds values of type {dtype}; only numbers, booleans and text are read.")
+        array = _plain_array(name, content[start:], kind, shape, order)
     array.flags.writeable = False
     return array
 
 
+def _header(content: memoryview, name: str) -> tuple[str, str, tuple[int, ...], int]:
+    """Return what a header says of type, order and shape, and where the values begin."""
+    length_format = _LENGTHS.get(bytes(content[:8]))
+    if length_format and len(content) >= 12:
+        start = 8 + struct.calcsize(length_format)
+        stop = start + struct.unpack_from(length_format, content, 8)[0]
+        found = stop - start <= _LONGEST_HEADER and _HEADER.fullmatch(str(content[start:stop], "latin-1"))
+        if found:
+            kind, fortran_order, sizes = found.groups()
+            return kind, "F" if fortran_order == "True" else "C", tuple(map(int, re.findall(r"\d+", sizes))), stop
+    raise UserError(f"{name} is damaged or not a NumPy .npy file; fetch or write it again.")
+
+
+def _plain_array(name: str, values: memoryview, kind: str, shape: tuple[int, ...], order: str) -> np.ndarray:
+    try:
+        dtype = np.dtype(kind.strip("'") if _PLAIN.fullmatch(kind) else object)
+    except (TypeError, ValueError):  # there is no float of three bytes
+        dtype = np.dtype(object)
+    if dtype == object or dtype.itemsize == 0:
+        kind = kind.strip("'")
+        raise UserError(f"{name} holds values of type {kind!a:.80}; only numbers, booleans and text are read.")
+    expected = prod(shape) * dtype.itemsize
+    if len(values) != expected:
+        what = "cut short" if len(values) < expected else "longer than its header says"
+        raise UserError(f"{name} is {what}: {len(values):,} bytes of values, {expected:,} expected; fetch it again.")
+    try:
+        array = np.ndarray(shape, dtype, values, order=order)
+        if dtype.kind == "U":
+            str(values, "utf-32-le" if dtype == dtype.newbyteorder("<") else "utf-32-be")
+    except UnicodeDecodeError:
+        raise UserError(f"{name} is damaged: its text is not Unicode.") from None
+    except (ValueError, TypeError):
+        raise UserError(f"{name} is damaged: its header gives an impossible shape.") from None
+    if dtype.kind == "b" and array.size and array.view(np.uint8).max() > 1:
+        raise UserError(f"{name} is damaged: it holds booleans that are neither true nor false.")
+    return np.require(array, dtype.newbyteorder("="), ["C_CONTIGUOUS", "ALIGNED"])
+
+
 def _object_array(name: str, content: bytes, shape: tuple[int, ...], order: str) -> np.ndarray:
     try:
-        pickled_shape, values = _unpickle_list(content)
+        values = _unpickle_list(content, shape)
+        array = np.empty(len(values), dtype=object)
+        array[:] = values
+        return np.require(array.reshape(shape, order=order), requirements="C_CONTIGUOUS")
     except pickle.UnpicklingError as error:
         raise UserError(f"{name} was refused and nothing in it was run: {error}.") from None
     except Exception:  # noqa: BLE001 - a damaged pickle can raise almost anything
         raise UserError(f"{name} is cut short or damaged; fetch it again.") from None
-    if pickled_shape != tuple(shape):
-        raise UserError(f"{name} is damaged: its header says {shape}, its content {pickled_shape}.")
-    array = np.empty(len(values), dtype=object)
-    array[:] = values
-    return array.reshape(shape, order=order)
 
-# %% ../../nbs/data/npy.ipynb #a76bcaf8
+# %% ../../nbs/data/npy.ipynb #4f4b858a
 _END = struct.Struct("<4s4H2LH")  # how a zip archive ends: where the list of its members begins, and how long it is
 _LOCAL = struct.Struct("<4s5H3L2H")  # what stands before each member
 _MOST_MEMBERS = 2000
-_NAME = "[A-Za-z0-9_]+"
+_NAME = "[A-Za-z0-9_]{1,100}"
 
 
 def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
