@@ -45,7 +45,7 @@ def _print_table(title: str, columns: dict[str, str], rows) -> None:
 # %% ../nbs/cli.ipynb #90dba9c8
 def _complete_dataset(incomplete: str) -> list[str]:
     from deeprehab_nb.data.archive import records
-    from deeprehab_nb.data.reader import local_datasets
+    from deeprehab_nb.data.layout import local_datasets
 
     names = dict.fromkeys([*local_datasets(), *(r.dataset for r in records())])
     return [name for name in names if name.startswith(incomplete)]
@@ -107,7 +107,9 @@ def list_datasets(
 ) -> None:
     """List the archive's datasets, and others that are under ROOT."""
     from deeprehab_nb.data.archive import TASKS, in_archive, records
-    from deeprehab_nb.data.reader import data_root, dataset_folder, local_datasets, n_folds, read_info
+    from deeprehab_nb.data.info import read_info
+    from deeprehab_nb.data.layout import data_root, dataset_folder, local_datasets
+    from deeprehab_nb.data.recordings import local_folds
     from deeprehab_nb.errors import check_name
 
     if task is not None:
@@ -122,7 +124,7 @@ def list_datasets(
             folder = dataset_folder(name, root)
             info = read_info(folder / "info.json")
             size = (info.n_timepoints, info.skeleton.n_joints, info.skeleton.n_dims)
-            rows.append((name, its_task, None, None, n_folds(folder), *size, None, "yes, synthetic" if info.synthetic else "yes"))
+            rows.append((name, its_task, None, None, len(local_folds(folder)), *size, None, "yes, synthetic" if info.synthetic else "yes"))
     numbers = dict.fromkeys(("recordings", "people", "folds", "frames", "joints", "values", "classes"), "right")
     _print_table(
         f"{len(rows)} datasets", {"dataset": "left", "task": "left"} | numbers | {f"in {data_root(root)}": "left"}, rows
@@ -133,7 +135,9 @@ def list_datasets(
 def describe_dataset(dataset: Dataset, root: Root = None) -> None:
     """Tell what is known of one dataset, from the archive's records and from the files under ROOT."""
     from deeprehab_nb.data.archive import in_archive, record
-    from deeprehab_nb.data.reader import dataset_folder, local_datasets, n_folds, read_info
+    from deeprehab_nb.data.info import read_info
+    from deeprehab_nb.data.layout import dataset_folder, local_datasets
+    from deeprehab_nb.data.recordings import local_folds
 
     here = dataset in local_datasets(root)
     if not (here or in_archive(dataset)):
@@ -152,7 +156,7 @@ def describe_dataset(dataset: Dataset, root: Root = None) -> None:
         folder = dataset_folder(dataset, root)
         info = read_info(folder / "info.json")
         rows += [
-            ("files", f"{folder}, {n_folds(folder)} folds"),
+            ("files", f"{folder}, {len(local_folds(folder))} folds"),
             ("in the files", f"{info.n_timepoints} frames, {info.skeleton.n_joints} joints of {info.skeleton.n_dims} values"),
             ("synthetic", "yes: made up by a program" if info.synthetic else "no"),
             ("description", info.description),

@@ -156,7 +156,7 @@ def test_a_pickle_that_runs_a_command_is_refused(copy_of, tmp_path):
 
 @pytest.mark.parametrize("dataset, options, named", [
     ("Synthetic_clf_bn_ArmRais", {}, ("'Synthetic_clf_bn_ArmRais'", f"Did you mean {CLASSES}")),
-    ("KIMORE_reg_LA", {}, ("KIMORE_reg_LA is not on this machine", "https://")),
+    ("KIMORE_reg_LA", {}, ("KIMORE_reg_LA is not under", "deeprehab datasets download KIMORE_reg_LA")),
     ("../classification", {}, ("'../classification'",)),
     (CLASSES, {"fold": 3}, ("folds 0 to 2", "3")),
     (CLASSES, {"fold": -1}, ("fold", "-1")),
@@ -180,7 +180,7 @@ def test_impossible_parameters_are_refused(sample, tmp_path, dataset, options, n
 def test_python_refuses_what_is_no_fold(sample, fold):
     with pytest.raises(UserError) as error:
         load_fold(CLASSES, fold, sample)
-    sentence(str(error.value), CLASSES, "folds 0 to 2", repr(fold))
+    sentence(str(error.value), CLASSES, "folds 0 to 2" if type(fold) is int else "whole number", repr(fold))
 
 
 def test_an_output_folder_that_cannot_be_made(sample, tmp_path):

@@ -89,7 +89,7 @@ def test_nothing_in_a_pickle_is_called(tmp_path, call, whole):
     assert not marker.exists()
 
 
-DEEP = 100_000
+DEEP = 30_000
 HOSTILE = {
     "array class called": b"cnumpy\nndarray\n(I1000000000000\ntR.",
     "array rebuilt with odd arguments": b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I1000000000000\ntS'b'\ntR.",
@@ -178,8 +178,8 @@ def test_a_dataset_is_not_looked_for_elsewhere(sample, name):
 
 
 @pytest.mark.parametrize("text, named", [
-    (b"[" * DEEP, "nested too deeply"), (b'{"a":' * DEEP, "nested too deeply"), (b'{"a": ' + b"[" * 900 + b"]" * 900 + b"}", "nested"),
-    (b'{"n_joints": 1' + b"0" * 5000 + b"}", "JSON"), (b" " * 2 * MEGABYTE, "over 1 MB"), (b'{"n_joints": 1' + b"0" * 30 + b"}", "info.json"),
+    (b"[" * DEEP, "nested too deeply"), (b'{"a":' * 6000, "nested too deeply"), (b'{"a": ' + b"[" * 900 + b"]" * 900 + b"}", "nested"),
+    (b'{"n_joints": 1' + b"0" * 5000 + b"}", "JSON"), (b" " * 2 * MEGABYTE, "over 32 kB"), (b'{"n_joints": 1' + b"0" * 30 + b"}", "info.json"),
 ], ids=["lists", "objects", "closed", "digits", "long", "number"])
 def test_a_hostile_description_is_refused(copy_of, text, named):
     folder = copy_of()

@@ -8,7 +8,8 @@ __all__ = ['Fold', 'Normalisation', 'Record', 'Skeleton', 'collections', 'data_r
 
 # %% ../../nbs/data/index.ipynb #e8de418f
 from .archive import Record, collections, record, records
-from .reader import Fold, Normalisation, data_root, load_fold, local_datasets
+from .layout import data_root, local_datasets
+from .reader import Fold, Normalisation, load_fold
 from .sample import write_sample
 from .skeleton import Skeleton
 

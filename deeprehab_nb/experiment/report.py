@@ -16,7 +16,9 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from ..data.archive import in_archive, record
-from ..data.reader import Fold, dataset_folder, read_info
+from ..data.info import read_info
+from ..data.layout import dataset_folder
+from ..data.reader import Fold
 from ..data.skeleton import BLUE, VERMILION, animate
 from ..training.ensemble import Prediction
 

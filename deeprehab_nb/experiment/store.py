@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..data.reader import Fold, data_root, dataset_folder, load_fold
+from ..data.layout import data_root, dataset_folder
+from ..data.reader import Fold, load_fold
 from ..errors import UserError
 from ..files import sha256, whole_file
 from ..models.zoo import check_model

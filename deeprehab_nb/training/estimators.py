@@ -23,7 +23,8 @@ from aeon.regression.base import BaseRegressor
 from aeon.utils.conversion import convert_collection
 from aeon.utils.validation.collection import get_type
 
-from ..data.reader import Normalisation, bad_values
+from ..data.reader import Normalisation
+from ..data.recordings import bad_values
 from ..data.skeleton import Skeleton
 from ..errors import UserError
 from ..files import whole_file
