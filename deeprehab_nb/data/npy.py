@@ -96,7 +96,7 @@ _LONGEST_HEADER = 2**12
 _HEADER = re.compile(
     r"\{'descr': *(.+?), *'fortran_order': *(False|True), *'shape': *\(((?:\d{1,18}, *)*(?:\d{1,18})?)\),? *\} *\n?"
 )
-_PLAIN = re.compile(r"'[<>=|]?[biufU]\d{1,9}'")
+_TYPE = re.compile(r"'[<>=|]?[biufcSUV]\d{1,9}'")
 _LARGEST_FILE = 2 * 2**30
 
 
@@ -189,12 +189,12 @@ def _header(content: memoryview, name: str) -> tuple[str, str, tuple[int, ...], 
 
 def _plain_array(name: str, values: memoryview, kind: str, shape: tuple[int, ...], order: str) -> np.ndarray:
     try:
-        dtype = np.dtype(kind.strip("'") if _PLAIN.fullmatch(kind) else object)
+        dtype = np.dtype(kind.strip("'")) if _TYPE.fullmatch(kind) else None
     except (TypeError, ValueError):  # there is no float of three bytes
-        dtype = np.dtype(object)
-    if dtype == object or dtype.itemsize == 0:
-        kind = kind.strip("'")
-        raise UserError(f"{name} holds values of type {kind!a:.80}; only numbers, booleans and text are read.")
+        dtype = None
+    if dtype is None or dtype.kind not in "biufU" or dtype.itemsize == 0:
+        found = ascii(str(kind if dtype is None else dtype))[1:-1]
+        raise UserError(f"{name} holds values of type {found:.80}; only numbers, booleans and text are read.")
     expected = prod(shape) * dtype.itemsize
     if len(values) != expected:
         what = "cut short" if len(values) < expected else "longer than its header says"
@@ -217,15 +217,17 @@ def _object_array(name: str, content: bytes, shape: tuple[int, ...], order: str)
         values = _unpickle_list(content, shape)
         array = np.empty(len(values), dtype=object)
         array[:] = values
-        return np.require(array.reshape(shape, order=order), requirements="C_CONTIGUOUS")
+        return np.require(array.reshape(shape, order=order), requirements=["C_CONTIGUOUS"])
     except pickle.UnpicklingError as error:
         raise UserError(f"{name} was refused and nothing in it was run: {error}.") from None
     except Exception:  # noqa: BLE001 - a damaged pickle can raise almost anything
         raise UserError(f"{name} is cut short or damaged; fetch it again.") from None
 
 # %% ../../nbs/data/npy.ipynb #4f4b858a
-_END = struct.Struct("<4s4H2LH")  # how a zip archive ends: where the list of its members begins, and how long it is
-_LOCAL = struct.Struct("<4s5H3L2H")  # what stands before each member
+# How a zip archive ends; a line of its list of members; what stands before each member. Dates and attributes are passed over (x).
+_END = struct.Struct("<4s4H2LH")
+_LINE = struct.Struct("<4s4x2H4x3LHL8xL")
+_LOCAL = struct.Struct("<4s2x2H4x3L2H")
 _MOST_MEMBERS = 2000
 _NAME = "[A-Za-z0-9_]{1,100}"
 
@@ -306,39 +308,41 @@ def stored_members(content: bytes, name: str) -> dict[str, memoryview]:
     damaged = UserError(f"{name} is damaged or not a NumPy .npz file; fetch or write it again.")
     if len(content) < _END.size:
         raise damaged
-    mark, _, _, _, n_members, length, end, comment = _END.unpack_from(content, len(content) - _END.size)
-    # what is checked here bounds what ZipFile reads; the last condition: that it is not sent to another end elsewhere
-    if mark != b"PK\5\6" or comment or end + length + _END.size != len(content) or content[-42:-38] == b"PK\6\7":
+    list_end = len(content) - _END.size
+    mark, _, _, _, n_members, list_length, list_start, comment = _END.unpack_from(content, list_end)
+    if mark != b"PK\5\6" or comment or list_start + list_length != list_end:
         raise damaged
-    if n_members > _MOST_MEMBERS or length > 300 * _MOST_MEMBERS:
+    if n_members > _MOST_MEMBERS:
         raise UserError(f"{name} was refused: it holds more than {_MOST_MEMBERS} members.")
-    try:
-        with ZipFile(BytesIO(content)) as archive:
-            infos = archive.infolist()
-    except Exception:  # noqa: BLE001 - the list is untrusted, and ZipFile raises many kinds
-        raise damaged from None
-    if len(infos) != n_members:
-        raise damaged
-    members, position = {}, 0
-    for info in infos:
-        if info.compress_type != ZIP_STORED or info.flag_bits & ~0x800:  # 0x800: the name is UTF-8
+    members, line, place = {}, list_start, 0
+    for _ in range(n_members):
+        if line + _LINE.size > list_end or place + _LOCAL.size > list_start:
+            raise damaged
+        mark, flags, method, checksum, stored, size, name_length, more, begins = _LINE.unpack_from(content, line)
+        line += _LINE.size + name_length
+        raw_name = content[line - name_length:line]
+        member = str(raw_name, "utf-8", "replace")
+        if method or flags & ~0x800:  # 0x800: the name is UTF-8
             raise UserError(f"{name} was refused: it is compressed or encrypted; write it with numpy.savez.")
-        if info.header_offset != position or info.compress_size != info.file_size or position + _LOCAL.size > end:
+        if mark != b"PK\1\2" or more or begins != place or stored != size:
             raise damaged
-        mark, _, flags, kind, _, _, _, _, _, name_length, extra_length = _LOCAL.unpack_from(content, position)
-        name_start = position + _LOCAL.size
-        written = content[name_start:name_start + name_length]
-        start = name_start + name_length + extra_length
-        position = start + info.file_size
-        data = memoryview(content)[start:position]
-        if mark != b"PK\3\4" or flags != info.flag_bits or kind != ZIP_STORED or written != info.filename.encode():
+        mark, *same, local_stored, local_size, local_name_length, extra_length = _LOCAL.unpack_from(content, place)
+        start = place + _LOCAL.size + name_length
+        if (
+            mark != b"PK\3\4" or same != [flags, method, checksum] or local_name_length != name_length
+            or not {local_stored, local_size} <= {size, 0xFFFFFFFF}  # NumPy gives sizes in 64 bits, which follow the name
+            or content[start - name_length:start] != raw_name
+        ):
             raise damaged
-        if info.filename in members:
-            raise UserError(f"{name} was refused: it holds {info.filename!a:.80} twice.")
-        if zlib.crc32(data) != info.CRC:
-            raise UserError(f"{name} is damaged in {info.filename!a:.80}; fetch or write it again.")
-        members[info.filename] = data
-    if position != end:
+        start += extra_length
+        place = start + size
+        data = memoryview(content)[start:place]
+        if member in members:
+            raise UserError(f"{name} was refused: it holds {member!a:.80} twice.")
+        if zlib.crc32(data) != checksum:
+            raise UserError(f"{name} is damaged in {member!a:.80}; fetch or write it again.")
+        members[member] = data
+    if line != list_end or place != list_start:
         raise damaged
     return members
 
