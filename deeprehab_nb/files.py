@@ -7,9 +7,11 @@ __all__ = ['whole_file', 'check_target', 'check_writable', 'sha256']
 
 # %% ../nbs/files.ipynb #729f4ff1
 import errno
+import glob
 import hashlib
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +27,30 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
+
+
+def _temporary_name(path: Path, process: int | str) -> str:
+    machine = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:6]  # folders are shared between machines
+    return f".{path.stem}.{machine}-{process}.part{path.suffix}"
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # somebody else's
+        pass
+    return True
+
+
+def _remove_orphans(path: Path) -> None:
+    """Remove what processes of this machine were writing when they were killed."""
+    before, after = _temporary_name(path, "*").split("*")
+    for left in path.parent.glob(f"{glob.escape(before)}*{glob.escape(after)}*"):
+        process = left.name.removeprefix(before).partition(".")[0]
+        if process.isdigit() and not _is_alive(int(process)):
+            _remove(left)
 
 
 @contextmanager
@@ -47,7 +73,8 @@ def whole_file(path: str | os.PathLike) -> Iterator[Path]:
         If the folder cannot be made or written, or a file was written and ``path`` is a folder.
     """
     path = check_target(path)
-    temporary = path.parent / f".{path.stem}.{os.getpid()}.part{path.suffix}"
+    _remove_orphans(path)
+    temporary = path.parent / _temporary_name(path, os.getpid())
     try:
         yield temporary
         if path.is_dir() and not temporary.is_dir():

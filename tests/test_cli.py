@@ -63,7 +63,7 @@ def test_an_unknown_filter_is_refused(option, named):
 def test_info_of_a_record_without_files():
     done = deeprehab("datasets", "info", "KIMORE_reg_LA")
     assert done.returncode == 0
-    for fact in ("71 of 71 people, 5 folds", "725 frames", "10.1109/TNSRE.2019.2923060", "not on this machine"):
+    for fact in ("71 recordings of 71 people, 5 folds", "725 frames", "10.1109/TNSRE.2019.2923060", "not on this machine"):
         assert fact in done.stdout
 
 

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['STORE', 'Part', 'bad_values', 'plain_labels', 'plain_scores', 'Recordings', 'write_recordings', 'read_recordings',
-           'read_split', 'local_folds', 'convert', 'delete_originals', 'remarks']
+           'ChangedFile', 'read_split', 'local_folds', 'convert', 'delete_originals', 'remarks']
 
-# %% ../../nbs/data/recordings.ipynb #6186edce
+# %% ../../nbs/data/recordings.ipynb #0aa04d56
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -16,7 +16,8 @@ import numpy as np
 
 from .archive import in_archive, record
 from .info import Info, read_info
-from .layout import original_files, original_folds
+from .layout import fold_file, original_files, original_folds
+from .manifest import Entry, add_to_manifest
 from .npy import read_array, read_arrays, write_arrays
 from ..errors import UserError
 from ..files import sha256, whole_file
@@ -131,7 +132,7 @@ def plain_scores(y: np.ndarray, path: Path) -> np.ndarray:
         raise UserError(f"The file {path} holds a score that is NaN or infinite; every recording needs a score.")
     return scores
 
-# %% ../../nbs/data/recordings.ipynb #e584b5dc
+# %% ../../nbs/data/recordings.ipynb #cd613153
 STORE = "recordings.npz"
 """The name of the converted file in a dataset's folder."""
 
@@ -152,7 +153,7 @@ class Recordings:
     subjects : numpy.ndarray of str, shape (n_cases,), optional
         Who was recorded.
     sources : dict of str to str
-        The files that were converted, by their names below the dataset's folder, and their SHA-256.
+        The files that were converted, by the names that the archive's server gives them, and their SHA-256.
     """
 
     x: np.ndarray
@@ -163,8 +164,9 @@ class Recordings:
 
 
 def write_recordings(folder: Path, recordings: Recordings) -> Path:
-    """Write ``recordings.npz`` into a dataset's folder, whole or not at all, and return its path."""
-    arrays = {"x": recordings.x, "y": recordings.y}
+    """Write ``recordings.npz`` into a dataset's folder, whole or not at all, record it in the manifest, and return its path."""
+    short = recordings.x.astype(np.float32)
+    arrays = {"x": short if np.array_equal(short, recordings.x) else recordings.x, "y": recordings.y}
     for fold, (train, test) in sorted(recordings.folds.items()):
         arrays |= {f"train_{fold}": train.astype(np.int64), f"test_{fold}": test.astype(np.int64)}
     if recordings.subjects is not None:
@@ -173,6 +175,7 @@ def write_recordings(folder: Path, recordings: Recordings) -> Path:
         arrays["sources"] = np.array(sorted(recordings.sources.items()))
     with whole_file(folder / STORE) as temporary:
         write_arrays(temporary, arrays)
+        add_to_manifest(folder, {STORE: Entry.of(temporary.read_bytes())})
     return folder / STORE
 
 
@@ -207,7 +210,11 @@ def read_recordings(folder: Path, info: Info) -> Recordings:
     require(sources.dtype.kind == "U" and sources.ndim == 2 and sources.shape[1] == 2, "its sources do not fit")
     return Recordings(x, y, folds, subjects, dict(sources.tolist()))
 
-# %% ../../nbs/data/recordings.ipynb #9807bd8c
+# %% ../../nbs/data/recordings.ipynb #b8aa5b8b
+class ChangedFile(UserError):
+    """A published file is not the one any more that was converted."""
+
+
 def read_split(folder: Path, fold: int, info: Info) -> dict[str, Part]:
     """
     Read the recordings and labels or scores of a fold, as they are stored.
@@ -249,10 +256,10 @@ def _stored_parts(folder: Path, recordings: Recordings, fold: int) -> dict[str, 
 
 def _check_unchanged(folder: Path, fold: int, sources: dict[str, str]) -> None:
     converted = (folder / STORE).stat().st_mtime_ns
-    for original in original_files(folder, fold).values():
-        known = sources.get(original.relative_to(folder).as_posix())
+    for key, original in original_files(folder, fold).items():
+        known = sources.get(fold_file(fold, *key))
         if known and original.is_file() and original.stat().st_mtime_ns > converted and sha256(original) != known:
-            raise UserError(
+            raise ChangedFile(
                 f"The file {original} was changed after it was converted; `deeprehab datasets import {folder.name}` converts it anew."
             )
 
@@ -273,7 +280,7 @@ def _no_such_fold(folder: Path, fold: int) -> str:
     which = f"0 to {known[-1]}" if through else ", ".join(map(str, known))
     return f"{dataset} has fold{'s' * (len(known) > 1)} {which}; there is no fold {fold}."
 
-# %% ../../nbs/data/recordings.ipynb #947f4291
+# %% ../../nbs/data/recordings.ipynb #319f0b84
 def _key(x: np.ndarray, label: object) -> bytes:
     """Tell recordings apart, the same recording with another label too."""
     digest = hashlib.blake2b(np.ascontiguousarray(x).data, digest_size=16)
@@ -291,17 +298,15 @@ def _one_type(labels: list[int | float | str], path: Path) -> np.ndarray:
     return np.array(labels, dtype=np.int64)
 
 
-def _complete(folder: Path, fold: int) -> bool:
-    return all(path.is_file() for path in original_files(folder, fold).values())
-
-
 def _folds_to_convert(folder: Path, info: Info) -> Iterator[tuple[int, dict[str, Part], dict[str, str]]]:
     """Yield number, content and sources of each fold: from the published files, or else from an older conversion."""
     older = read_recordings(folder, info) if (folder / STORE).exists() else None
+    if older and older.subjects is not None:
+        raise UserError(f"The dataset in {folder} was not made from published files; import its recordings again from where they are.")
     for fold in local_folds(folder):
-        files = [path.relative_to(folder).as_posix() for path in original_files(folder, fold).values()]
-        if _complete(folder, fold):
-            yield fold, _read_originals(folder, fold, info), {name: sha256(folder / name) for name in files}
+        files = {fold_file(fold, *key): path for key, path in original_files(folder, fold).items()}
+        if all(path.is_file() for path in files.values()):
+            yield fold, _read_originals(folder, fold, info), {name: sha256(path) for name, path in files.items()}
         elif older and fold in older.folds:
             yield fold, _stored_parts(folder, older, fold), {n: older.sources[n] for n in files if n in older.sources}
 
@@ -347,8 +352,8 @@ def convert(folder: Path) -> Recordings:
             halves.append(np.array(chosen))
         folds[fold] = tuple(halves)
         sources |= files
-    if not folds:
-        raise UserError(f"The folder {folder} has no fold with all four files; `deeprehab datasets verify` lists what is missing.")
+    if not sources:
+        raise UserError(f"The folder {folder} has no fold with all four published files; `deeprehab datasets verify` lists what is missing.")
     if len(text) == 2:
         raise UserError(f"The labels of {folder.name} are text in fold {text[True]} and numbers in fold {text[False]}; store them one way.")
     recordings = Recordings(np.stack(x), _one_type(y, folder) if classify else np.array(y), folds, sources=sources)
@@ -365,14 +370,14 @@ def delete_originals(folder: Path) -> int:
     int
         How many bytes that has freed.
     """
-    freed = 0
-    for name, known in read_recordings(folder, read_info(folder / "info.json")).sources.items():
-        path = folder / name
-        if path.is_file() and sha256(path) == known:
-            freed += path.stat().st_size
-            path.unlink()
-            if not any(path.parent.iterdir()):
-                path.parent.rmdir()
+    freed, recordings = 0, read_recordings(folder, read_info(folder / "info.json"))
+    for fold in recordings.folds:
+        for key, path in original_files(folder, fold).items():
+            if path.is_file() and sha256(path) == recordings.sources.get(fold_file(fold, *key)):
+                freed += path.stat().st_size
+                path.unlink()
+                if not any(path.parent.iterdir()):
+                    path.parent.rmdir()
     return freed
 
 # %% ../../nbs/data/recordings.ipynb #c639b474

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import plotly.graph_objects
 
 # %% auto #0
-__all__ = ['BLUE', 'VERMILION', 'Skeleton', 'strip', 'animate']
+__all__ = ['BLUE', 'VERMILION', 'Skeleton', 'project', 'strip', 'animate']
 
 # %% ../../nbs/data/skeleton.ipynb #1449c127
 def _whole(value: object, what: str) -> int:
@@ -152,6 +152,33 @@ def _poses(x: np.ndarray, skeleton: Skeleton) -> np.ndarray:
     return poses
 
 
+def project(x: np.ndarray, skeleton: Skeleton, up: str | None = None) -> np.ndarray:
+    """
+    Project a recording on the plane that shows most of it: the vertical axis, and the wider one of the other two.
+
+    Parameters
+    ----------
+    x : array of shape (n_channels, n_timepoints)
+        One recording.
+    skeleton : Skeleton
+        What its channels mean.
+    up : str, optional
+        The axis that points up; see `strip`. By default the one along which the mean pose extends most.
+
+    Returns
+    -------
+    array of shape (n_timepoints, n_joints, 2)
+        Each joint's place to the right and upwards, in the recording's unit.
+
+    Raises
+    ------
+    UserError
+        If the recording does not fit the skeleton.
+    """
+    poses = _upright(_poses(x, skeleton), up)
+    return poses[..., [_widest(poses), -1]]
+
+
 def _trace(skeleton: Skeleton) -> np.ndarray:
     """
     Return the joints in the order in which one line draws them all.
@@ -214,8 +241,7 @@ def strip(
     """
     import matplotlib.pyplot as plt
 
-    poses = _upright(_poses(x, skeleton), up)
-    poses = poses[..., [_widest(poses), -1]]
+    poses = project(x, skeleton, up)
     low, high = poses.min(axis=(0, 1)), poses.max(axis=(0, 1))
     width, height = np.maximum(high - low, (high - low).max() * 0.2) + 1e-9
     middle, usual = (low[0] + high[0]) / 2, np.median(poses[..., 0])  # of the box, and of the body in it
@@ -238,7 +264,7 @@ def strip(
         )
     axes.set_xlim(-step / 2, (len(frames) - 0.5) * step)
     if title:
-        axes.set_title(title, color=_GREY, size=11, loc="left", x=0.01)
+        axes.set_title(title, color=_GREY, size=11, loc="left", x=0.01, parse_math=False)  # a dollar is a dollar
     size = fig.get_size_inches()[1]
     axes.set_position([0, 0.35 / size, 1, (size - 0.35 - 0.3 * bool(title)) / size])
     plt.close(fig)  # the caller shows it, once
