@@ -13,7 +13,7 @@ from pathlib import Path
 from .skeleton import Skeleton
 from ..errors import UserError, shown
 
-# %% ../../nbs/data/info.ipynb #db9f197c
+# %% ../../nbs/data/info.ipynb #214fdafc
 LARGEST_INFO = 32 * 1024
 """The most bytes that an ``info.json`` may have; real ones have less than a tenth of it."""
 _LARGEST_SCORE = 3.4e38  # what float32 holds
@@ -97,8 +97,8 @@ def parse_info(content: bytes, path: str | os.PathLike) -> Info:
         values = [info[key] for key in keys if key in info]
         if len(values) == 0:
             raise UserError(f"The file {path} lacks {' or '.join(keys)}.")
-        if any(type(v) is not int or v < 1 or v != values[0] for v in values):
-            raise UserError(f"In {path}, {' and '.join(keys)} must be one positive whole number, not {shown(values)}.")
+        if any(type(v) is not int or not 1 <= v <= 10**6 or v != values[0] for v in values):
+            raise UserError(f"In {path}, {' and '.join(keys)} must be one whole number from 1 to a million, not {shown(values)}.")
         return values[0]
 
     max_score = info.get("max_score_value", 100)
