@@ -94,7 +94,7 @@ PLACES = {
     "as a value": value,
 }
 FUNCTIONS = """
-    os system touch marker | posix system touch marker | nt system touch marker | os popen touch marker | os mkdir marker
+    os system touch marker | nt system touch marker | os popen touch marker | os mkdir marker
     builtins eval open("marker","w") | builtins exec open("marker","w") | __builtin__ eval open("marker","w") | builtins open marker
     builtins __import__ antigravity | builtins getattr os | builtins compile 1 | builtins input marker | builtins breakpoint x
     io open marker | _io FileIO marker | subprocess Popen touch | subprocess getoutput touch marker | pty spawn touch | runpy run_path marker
@@ -172,7 +172,7 @@ PICKLES |= {
     "persistent id": b"Phere\n.", "persistent id from the stack": b"I1\nQ.", "persistent id as a value": value(b"Pmarker\n"),
     "persistent id from the stack as a value": value(b"S'marker'\nQ"), "buffer from outside": b"\x97.", "buffer as a value": value(b"\x97"),
     "read-only buffer": value(b"C\x01a\x98"), "protocol of the future": b"\x80\x09N.", "no content": b"", "nothing but an end": b".",
-    "no end": HARMLESS[:-1], "cut": HARMLESS[:-10], "no such instruction": value(b"\xff"), "two arrays": HARMLESS[:-1] + HARMLESS,
+    "no end": HARMLESS[:-1], "cut": HARMLESS[:-10], "no such instruction": value(b"\xff"), "more after the end": HARMLESS + b"N.", "bytes after the end": HARMLESS + bytes(64),
     "end of an empty stack": b"0.", "mark without a list": value(b"e"), "tuple without a mark": b"t.", "append to nothing": b"a.",
     "tuples in tuples": b"N" + b"\x85" * DEEP + b".", "tuples in tuples as a value": value(b"N" + b"\x85" * DEEP),
     "lists in lists": b"]" * DEEP + b"a" * (DEEP - 1) + b".", "marks": b"(" * DEEP + b"t" * DEEP + b".",

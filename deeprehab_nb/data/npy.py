@@ -68,11 +68,13 @@ def _unpickle_list(data: bytes, shape: tuple[int, ...]) -> list:
     """Return the values of a pickled object array of plain scalars that should have a shape."""
     if len(data) > _LARGEST_PICKLE:
         raise pickle.UnpicklingError("its pickle is larger than 1 MB; store such an array as plain numbers or text")
-    for opcode, argument, _ in pickletools.genops(data):
+    for opcode, argument, position in pickletools.genops(data):
         if "PUT" in opcode.name and argument > len(data):  # would make the unpickler allocate that much
             raise pickle.UnpicklingError("its memo is out of bounds")
         if opcode.name not in _INSTRUCTIONS:
             raise pickle.UnpicklingError(f"it holds the instruction {opcode.name}")
+    if position != len(data) - 1:
+        raise pickle.UnpicklingError("it goes on after its end")
     array = _InertUnpickler(BytesIO(data)).load()
     if not (type(array) is _StandIn and array.kind == "array" and type(array.state) is tuple and len(array.state) == 5):
         raise pickle.UnpicklingError("it does not hold an array")
@@ -167,7 +169,7 @@ def parse_array(content: bytes, name: str, *, objects: bool = True) -> np.ndarra
     content = memoryview(content)
     kind, order, shape, start = _header(content, name)
     if objects and kind in ("'|O'", "'O'"):
-        array = _object_array(name, bytes(content[start:]), shape, order)
+        array = _object_array(name, bytes(content[start:]), shape)
     else:
         array = _plain_array(name, content[start:], kind, shape, order)
     array.flags.writeable = False
@@ -212,12 +214,12 @@ def _plain_array(name: str, values: memoryview, kind: str, shape: tuple[int, ...
     return np.require(array, dtype.newbyteorder("="), ["C_CONTIGUOUS", "ALIGNED"])
 
 
-def _object_array(name: str, content: bytes, shape: tuple[int, ...], order: str) -> np.ndarray:
+def _object_array(name: str, content: bytes, shape: tuple[int, ...]) -> np.ndarray:
     try:
         values = _unpickle_list(content, shape)
         array = np.empty(len(values), dtype=object)
         array[:] = values
-        return np.require(array.reshape(shape, order=order), requirements=["C_CONTIGUOUS"])
+        return array.reshape(shape)  # NumPy pickles the values in C order, whatever the order of the array
     except pickle.UnpicklingError as error:
         raise UserError(f"{name} was refused and nothing in it was run: {error}.") from None
     except Exception:  # noqa: BLE001 - a damaged pickle can raise almost anything
