@@ -321,8 +321,46 @@ def import_datasets(
     names: Names = [],  # noqa: B006
     root: Root = None,
     delete: DeleteOriginals = False,
+    source: Annotated[Path | None, typer.Option("--from", metavar="FOLDER", help="Import recordings of your own from this folder.")] = None,
+    name: Annotated[str | None, typer.Option(help="With --from: the dataset's name.", show_default="the folder's")] = None,
+    n_timepoints: Annotated[int | None, typer.Option(help="With --from: frames of every recording.", show_default="their median")] = None,
+    folds: Annotated[int, typer.Option(help="With --from: the number of folds.")] = 5,
+    seed: Annotated[int, typer.Option(help="With --from: another one divides people otherwise among the folds.")] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="With --from: replace an earlier import of this name.")] = False,
 ) -> None:
-    """Check published files under ROOT and convert them to a form without pickles, each recording once. All of them unless some are named."""
+    """
+    Convert datasets to a form without pickles, each recording once; or import recordings of your own.
+
+    Without --from, the published files of datasets under ROOT are checked and converted: of all datasets, unless some are named. With
+    --from, a folder with recordings.csv, skeleton.json and a CSV or NPY file for each recording becomes a dataset with folds by person.
+    """
+    if source is None:
+        if name is not None or n_timepoints is not None or overwrite:
+            raise UserError("--name, --n-timepoints and --overwrite belong to recordings of your own; say where they are with --from.")
+        return _convert(names, root, delete)
+    if names or delete:
+        raise UserError("With --from no datasets are named and nothing is deleted; --name gives the new dataset's name.")
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from deeprehab_nb.data.own import ImportProblems, import_own
+
+    try:
+        with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+            task = bar.add_task("reading", total=1.0)
+            done = import_own(
+                source, root, name, n_timepoints=n_timepoints, n_folds=folds, seed=seed, overwrite=overwrite,
+                progress=lambda part: bar.update(task, completed=part),
+            )
+    except ImportProblems as error:
+        for problem in error.problems:
+            typer.echo(problem, err=True)
+        typer.echo(f"Nothing was imported; {len(error.problems)} problems are to be solved first.", err=True)
+        raise typer.Exit(2) from None
+    typer.echo(done)
+
+
+def _convert(names: list[str], root: Path | None, delete: bool) -> None:
     from deeprehab_nb.data.layout import data_root, dataset_folder, local_datasets, original_folds
     from deeprehab_nb.data.recordings import convert, delete_originals, remarks
 

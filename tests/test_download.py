@@ -1,6 +1,7 @@
 """The command that downloads, against a server that answers as the archive's does, and as it might on a bad day."""
 
 import filecmp
+import io
 import json
 import os
 import re
@@ -13,6 +14,7 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from archive_server import ArchiveServer, Fault
 from conftest import COMMAND, ENVIRONMENT, refused, sentence
@@ -26,7 +28,6 @@ from deeprehab_nb.files import sha256
 X = "fold0/x_train_fold0.npy"  # 130 kB and more in the datasets that are chosen here: not to be had in one piece
 Y = "fold0/y_train_fold0.npy"
 CUT = 70_000  # within its second 64 KiB
-EVERYTHING = ("--all", "--jobs", "4", "--accept-changed")  # the package knows three of the real files, which the synthetic ones are not
 LOST = 64 * 1024 + 256 * 1024  # what a killed client may have been sent in vain, for one file: a chunk, and what is in buffers
 NOWHERE = "http://127.0.0.1:9/"
 QUICK = {"DEEPREHAB_RETRY_WAIT": "0.05", "DEEPREHAB_TIMEOUT": "1", "NO_PROXY": "127.0.0.1"}  # seconds
@@ -420,6 +421,49 @@ def test_trouble_that_lasts_is_a_failure(lasting):
     assert len(told) == len(LASTING), lasting.done.stderr
 
 
+@pytest.mark.parametrize(
+    "content",
+    [b"<html>", b"", b"{", b"[]", b"[" * 10**6, b"{" + b" " * 10**8 + b"}", b'{"length_TS": "75"}'],
+    ids=["a web page", "nothing", "half", "a list", "brackets", "100 MB", "text for a number"],
+)
+def test_an_info_that_is_none(content, serve, tmp_path):
+    server, root, name = serve("IRDS_clf_bn_EFR"), tmp_path / "root", "IRDS_clf_bn_EFR"
+    server.faults = {"info.json": Fault(change=lambda _: content)}
+    done = download(server, root, name, "--folds", "0")
+    assert done.returncode == 1
+    complaint(done, name, "info.json")
+    assert missing(root, name, fold0(name)) == ["info.json"]
+
+
+def test_an_info_that_does_not_fit(serve, tmp_path):
+    server, root, name = serve("IRDS_clf_bn_EFR"), tmp_path / "root", "IRDS_clf_bn_EFR"
+    server.faults = {"info.json": Fault(change=lambda old: old.replace(b'"n_joints": 25', b'"n_joints": 26'))}
+    done = download(server, root, name, "--folds", "0")
+    assert done.returncode == 1
+    complaint(done, name, "26 joints")
+    assert not list(root.rglob("recordings.npz"))
+
+
+class _Touch:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def test_a_file_that_would_run_something(serve, tmp_path):
+    server, root, name = serve("IRDS_clf_bn_EFR"), tmp_path / "root", "IRDS_clf_bn_EFR"
+    harm = tmp_path / "harm"
+    hostile = io.BytesIO()
+    np.save(hostile, np.array([_Touch(harm)] * 4, dtype=object), allow_pickle=True)
+    server.faults = {Y: Fault(change=lambda _: hostile.getvalue())}
+    done = download(server, root, name, "--folds", "0")
+    assert done.returncode == 1 and not harm.exists()
+    assert "refused" in complaint(done, name, Y)
+    assert missing(root, name, fold0(name)) == [Y]
+
+
 def test_compression_that_nobody_asked_for_stores_nothing_wrong(serve, tmp_path):
     server, name = serve("IRDS_clf_bn_EFR"), "IRDS_clf_bn_EFR"
     server.faults = {X: Fault(compressed=True)}
@@ -580,6 +624,22 @@ def test_a_file_that_changed_on_the_server(serve, tmp_path, keep_etag):
     downloaded(server, root, name, "--folds", "0", "--accept-changed")
     assert missing(root, name, fold0(name)) == broken(server, root, name) == []
     assert manifest(root, name)[X]["sha256"] == sha256(served(server, name) / X) != old[X]["sha256"]
+
+
+def test_what_had_arrived_of_a_file_and_was_damaged_since(serve, tmp_path):
+    """As after a power cut: only with the file's digest does it show, and then it is fetched from its beginning."""
+    server, root, name = serve("IRDS_clf_bn_EFR"), tmp_path / "root", "IRDS_clf_bn_EFR"
+    downloaded(server, root, name, "--folds", "0")
+    (place(root, name) / X).unlink()
+    (place(root, name) / "recordings.npz").unlink(missing_ok=True)
+    server.faults = {X: [Fault(stop_after=CUT), Fault(status=404, after=1)]}
+    assert download(server, root, name, "--folds", "0").returncode == 1
+    part, = (p for p in (place(root, name) / X).parent.iterdir() if p.stat().st_size == CUT)
+    part.write_bytes(part.read_bytes()[:-100] + bytes(100))
+    server.faults = {}
+    downloaded(server, root, name, "--folds", "0")
+    assert missing(root, name, fold0(name)) == broken(server, root, name) == []
+    assert [r.start for r in requests_for_files(server, X)][-2:] == [CUT, None]
 
 
 def test_a_file_that_is_here_is_kept_whatever_the_server_has(serve, tmp_path):

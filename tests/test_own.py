@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import sentence
+from conftest import deeprehab, refused, sentence
 
 from deeprehab_nb.data import load_fold
 from deeprehab_nb.data.info import read_info
@@ -546,3 +546,32 @@ def test_progress_and_report(folder, root):
     lines = str(imported).splitlines()
     assert str(imported.folder) in lines[0] and "16 recordings of 4 people" in lines[0]
     assert lines[-4:] == [f"Fold {k} tests {people[0]}" for k, people in enumerate(imported.folds)]
+
+
+def test_the_command_imports_and_a_network_can_be_run_on_it(folder, root):
+    done = deeprehab("datasets", "import", "--from", folder, "--root", root, "--name", "Mine", "--folds", "2", "--n-timepoints", "24")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"Wrote {root / 'classification' / 'Mine'}: 16 recordings of 4 people, for classification\n")
+    fold = load_fold("Mine", 1, root)
+    assert fold.synthetic and fold.n_timepoints == 24 and len(fold.x_test) == 8
+    assert deeprehab("datasets", "verify", "--root", root).returncode == 0
+    refused(deeprehab("datasets", "import", "--from", folder, "--root", root, "--name", "Mine", "--folds", "2"), "Mine", "--overwrite")
+    assert deeprehab("datasets", "import", "--from", folder, "--root", root, "--name", "Mine", "--folds", "2", "--overwrite").returncode == 0
+
+
+def test_the_command_lists_all_that_is_wrong(folder, root):
+    (folder / "r3.csv").write_text("")
+    (folder / "r5.csv").unlink()
+    done = deeprehab("datasets", "import", "--from", folder, "--root", root)
+    assert done.returncode == 2 and done.stdout == "" and not root.exists()
+    first, second, last = done.stderr.splitlines()
+    sentence(first, "r5.csv", "recordings.csv")  # the table comes before the files
+    sentence(second, "r3.csv", "empty")
+    sentence(last, "2 problems")
+
+
+@pytest.mark.parametrize("options, named", [
+    (["--name", "Mine"], "--from"), (["--overwrite"], "--from"), (["KIMORE_reg_LA", "--from", "."], "--name"), (["--from", "nowhere"], "nowhere"),
+])
+def test_options_that_do_not_go_together(root, options, named):
+    refused(deeprehab("datasets", "import", "--root", root, *options), named)

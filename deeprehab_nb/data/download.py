@@ -29,7 +29,7 @@ from .recordings import STORE, convert, delete_originals, read_recordings, remar
 from ..errors import UserError
 from ..files import check_writable
 
-# %% ../../nbs/data/download.ipynb #7d8f1186
+# %% ../../nbs/data/download.ipynb #c801958d
 BASE_URL = "https://maxime-devanne.com/datasets/RehabPile/"
 """Where the paper's archive is served."""
 
@@ -140,10 +140,10 @@ def plan(
     wanted, missing, here, altered = {}, [], [], []
     for record in chosen:
         wanted[record.dataset] = _folds(record, folds)
-        folder = archive_folder(record.dataset, root)
-        converted = _converted(folder)
+        folder, converted = archive_folder(record.dataset, root), None
         for file in files_of(record, wanted[record.dataset], root, base_url):
             if not file.path.is_file():
+                converted = _converted(folder) if converted is None else converted
                 (here if file.name in converted else missing).append(file)
             elif file.known and file.path.stat().st_size != file.known.size:
                 altered.append(file)
@@ -384,7 +384,7 @@ def listed(page: str, url: str) -> set[str]:
     Links().feed(page)
     return found - {""}
 
-# %% ../../nbs/data/download.ipynb #cfbc6fc8
+# %% ../../nbs/data/download.ipynb #18bd6dae
 @contextmanager
 def progress(plan: Plan) -> Iterator[Show]:
     """
@@ -401,11 +401,11 @@ def progress(plan: Plan) -> Iterator[Show]:
 
     columns = (TextColumn("{task.description}"), BarColumn(20), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     bars = Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty())
-    tasks, arrived, lock = {}, Counter(), threading.Lock()
-    start, done, tenths = time.monotonic(), 0, 0
+    tasks, arrived, sizes, lock = {}, Counter(), {file: file.size for file in plan.missing}, threading.Lock()
+    start, done, whole, tenths = time.monotonic(), 0, plan.n_bytes, 0
 
     def show(file: File, n: int, total: int | None) -> None:
-        nonlocal done, tenths
+        nonlocal done, whole, tenths
         with lock:
             if n == total == 0:
                 if file in tasks:
@@ -416,12 +416,15 @@ def progress(plan: Plan) -> Iterator[Show]:
             bars.update(tasks[file], completed=n, total=total)
             done += n - arrived[file]
             arrived[file] = n
-            bars.update(everything, completed=done)
-            if bars.disable and int(10 * done / plan.n_bytes) > tenths:
-                tenths = int(10 * done / plan.n_bytes)
+            if total is not None:  # the size was an estimate
+                whole += total - sizes[file]
+                sizes[file] = total
+            bars.update(everything, completed=done, total=whole)
+            if bars.disable and int(10 * done / whole) > tenths:
+                tenths = int(10 * done / whole)
                 rate = done / max(time.monotonic() - start, 1e-9)
-                left = timedelta(seconds=round(max(plan.n_bytes - done, 0) / rate))
-                print(f"{decimal(done)} of about {decimal(plan.n_bytes)}, {decimal(int(rate))}/s, {left} left", file=sys.stderr, flush=True)
+                left = timedelta(seconds=round(max(whole - done, 0) / rate))
+                print(f"{decimal(done)} of about {decimal(whole)}, {decimal(int(rate))}/s, {left} left", file=sys.stderr, flush=True)
 
     with bars:
         everything = bars.add_task(f"{len(plan.missing):,} files", total=plan.n_bytes)

@@ -71,7 +71,7 @@ class Patience:
 
 USUAL_PATIENCE = Patience()
 
-# %% ../../nbs/data/fetch.ipynb #377664a2
+# %% ../../nbs/data/fetch.ipynb #746a7d91
 class _Part:
     """The part of a file that has arrived."""
 
@@ -109,11 +109,15 @@ def _validator(said: dict[str, object]) -> str | None:
     return date if isinstance(date, str) else None
 
 
-def _is_another(said: dict[str, object], get: Callable[[str], str | None]) -> bool:
-    """Say whether an answer is about another version of the file, though the server was asked not to mix them."""
-    return any(get(name) and said.get(key) and get(name) != said[key] for key, name in (("etag", "ETag"), ("date", "Last-Modified")))
+def _is_another(said: dict[str, object], offset: int, get: Callable[[str], str | None]) -> bool:
+    """Say whether an answer is another part than was asked for, or one of another version of the file."""
+    size = said.get("size")
+    expected = rf"bytes {offset}-[0-9]+/{'[0-9*]+' if size is None else rf'({size}|[*])'}"
+    return not re.fullmatch(expected, get("Content-Range") or "") or any(
+        get(name) and said.get(key) and get(name) != said[key] for key, name in (("etag", "ETag"), ("date", "Last-Modified"))
+    )
 
-# %% ../../nbs/data/fetch.ipynb #e017f324
+# %% ../../nbs/data/fetch.ipynb #fc0dfb73
 CHUNK = 64 * 1024
 
 
@@ -158,12 +162,12 @@ def _attempt(session, part: _Part, at_most: int, known: Entry | None, patience: 
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={offset}-", "If-Range": _validator(said)} if offset else {})
     with _get(session, part.url, headers, patience) as response:
         status, get = response.status_code, response.headers.get
-        if status == 429 or status >= 500:
+        if status in (408, 429) or status >= 500:
             raise _Again(f"the server answers with an error ({status})", min(60, _number(get("Retry-After")) or 0))
         if status == 416:  # the file ends before the part does
             part.drop()
             raise _Again("the server has less of it than it announced")
-        if status == 206 and (get("Content-Range", "").split("-")[0] != f"bytes {offset}" or _is_another(said, get)):
+        if status == 206 and _is_another(said, offset, get):
             part.drop()
             raise _Again("the server sent another part of it than was asked for")
         if status not in (200, 206):
@@ -217,7 +221,7 @@ def _changed(how: str, known: Entry) -> str:
     when = f" on {known.recorded[:10]}" if known.recorded else ""
     return f"it has changed since it was recorded{when}: {how} (--accept-changed takes the new one)"
 
-# %% ../../nbs/data/fetch.ipynb #16874ba8
+# %% ../../nbs/data/fetch.ipynb #d1b9b4a4
 def fetch(
     session,
     url: str,
@@ -265,10 +269,17 @@ def fetch(
     Stopped
         If `stop` was set.
     """
-    stop = stop or threading.Event()
+    stop, part = stop or threading.Event(), _Part(path, url)
+    continued = part.size > 0
     try:
-        said = _try(session, _Part(path, url), at_most, known, patience, show, stop)
-        return _accept(_Part(path, url), path, said, check, known, record)
+        while True:
+            said = _try(session, part, at_most, known, patience, show, stop)
+            try:
+                return _accept(part, path, said, check, known, record)
+            except FetchError:
+                if not continued:
+                    raise
+                continued = False  # what was here before may be what is wrong; it is gone now
     except FetchError as error:
         what = f"{url} was not fetched: {error}"
         raise type(error)(what if what.endswith(".") else what + ".") from None

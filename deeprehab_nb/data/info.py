@@ -5,15 +5,15 @@
 # %% auto #0
 __all__ = ['LARGEST_INFO', 'Info', 'read_info', 'parse_info']
 
-# %% ../../nbs/data/info.ipynb #f43292bf
+# %% ../../nbs/data/info.ipynb #ffe3c28a
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from .skeleton import Skeleton
-from ..errors import UserError
+from ..errors import UserError, shown
 
-# %% ../../nbs/data/info.ipynb #2ffb8722
+# %% ../../nbs/data/info.ipynb #214fdafc
 LARGEST_INFO = 32 * 1024
 """The most bytes that an ``info.json`` may have; real ones have less than a tenth of it."""
 _LARGEST_SCORE = 3.4e38  # what float32 holds
@@ -88,7 +88,7 @@ def parse_info(content: bytes, path: str | os.PathLike) -> Info:
     try:
         info = json5.loads(content.decode("utf-8"))
     except (ValueError, RecursionError) as error:
-        reason = str(error).splitlines()[0] if isinstance(error, ValueError) else "nested too deeply"
+        reason = shown(str(error), 120) if isinstance(error, ValueError) else "nested too deeply"
         raise UserError(f"The file {path} is not valid JSON: {reason}.") from None
     if not isinstance(info, dict):
         raise UserError(f"The file {path} must hold a JSON object with the dataset's shape.")
@@ -97,13 +97,13 @@ def parse_info(content: bytes, path: str | os.PathLike) -> Info:
         values = [info[key] for key in keys if key in info]
         if len(values) == 0:
             raise UserError(f"The file {path} lacks {' or '.join(keys)}.")
-        if any(type(v) is not int or v < 1 or v != values[0] for v in values):
-            raise UserError(f"In {path}, {' and '.join(keys)} must be one positive whole number, not {values}.")
+        if any(type(v) is not int or not 1 <= v <= 10**6 or v != values[0] for v in values):
+            raise UserError(f"In {path}, {' and '.join(keys)} must be one whole number from 1 to a million, not {shown(values)}.")
         return values[0]
 
     max_score = info.get("max_score_value", 100)
     if type(max_score) not in (int, float) or not 0 < max_score < _LARGEST_SCORE:
-        raise UserError(f"In {path}, max_score_value must be a positive number, not {max_score!r}.")
+        raise UserError(f"In {path}, max_score_value must be a positive number, not {shown(max_score)}.")
     tree = info.get("kinematic_tree") or []
     if not (isinstance(tree, list) and all(isinstance(chain, list) for chain in tree)):
         raise UserError(f"In {path}, kinematic_tree must be a list of lists of joint numbers.")

@@ -132,7 +132,7 @@ def plain_scores(y: np.ndarray, path: Path) -> np.ndarray:
         raise UserError(f"The file {path} holds a score that is NaN or infinite; every recording needs a score.")
     return scores
 
-# %% ../../nbs/data/recordings.ipynb #462b0b53
+# %% ../../nbs/data/recordings.ipynb #cd613153
 STORE = "recordings.npz"
 """The name of the converted file in a dataset's folder."""
 
@@ -165,7 +165,8 @@ class Recordings:
 
 def write_recordings(folder: Path, recordings: Recordings) -> Path:
     """Write ``recordings.npz`` into a dataset's folder, whole or not at all, record it in the manifest, and return its path."""
-    arrays = {"x": recordings.x, "y": recordings.y}
+    short = recordings.x.astype(np.float32)
+    arrays = {"x": short if np.array_equal(short, recordings.x) else recordings.x, "y": recordings.y}
     for fold, (train, test) in sorted(recordings.folds.items()):
         arrays |= {f"train_{fold}": train.astype(np.int64), f"test_{fold}": test.astype(np.int64)}
     if recordings.subjects is not None:
@@ -279,7 +280,7 @@ def _no_such_fold(folder: Path, fold: int) -> str:
     which = f"0 to {known[-1]}" if through else ", ".join(map(str, known))
     return f"{dataset} has fold{'s' * (len(known) > 1)} {which}; there is no fold {fold}."
 
-# %% ../../nbs/data/recordings.ipynb #a26261ea
+# %% ../../nbs/data/recordings.ipynb #319f0b84
 def _key(x: np.ndarray, label: object) -> bytes:
     """Tell recordings apart, the same recording with another label too."""
     digest = hashlib.blake2b(np.ascontiguousarray(x).data, digest_size=16)
@@ -300,6 +301,8 @@ def _one_type(labels: list[int | float | str], path: Path) -> np.ndarray:
 def _folds_to_convert(folder: Path, info: Info) -> Iterator[tuple[int, dict[str, Part], dict[str, str]]]:
     """Yield number, content and sources of each fold: from the published files, or else from an older conversion."""
     older = read_recordings(folder, info) if (folder / STORE).exists() else None
+    if older and older.subjects is not None:
+        raise UserError(f"The dataset in {folder} was not made from published files; import its recordings again from where they are.")
     for fold in local_folds(folder):
         files = {fold_file(fold, *key): path for key, path in original_files(folder, fold).items()}
         if all(path.is_file() for path in files.values()):
@@ -349,8 +352,8 @@ def convert(folder: Path) -> Recordings:
             halves.append(np.array(chosen))
         folds[fold] = tuple(halves)
         sources |= files
-    if not folds:
-        raise UserError(f"The folder {folder} has no fold with all four files; `deeprehab datasets verify` lists what is missing.")
+    if not sources:
+        raise UserError(f"The folder {folder} has no fold with all four published files; `deeprehab datasets verify` lists what is missing.")
     if len(text) == 2:
         raise UserError(f"The labels of {folder.name} are text in fold {text[True]} and numbers in fold {text[False]}; store them one way.")
     recordings = Recordings(np.stack(x), _one_type(y, folder) if classify else np.array(y), folds, sources=sources)

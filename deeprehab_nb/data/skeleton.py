@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import UserError
+from ..errors import UserError, shown
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -25,23 +25,23 @@ __all__ = ['BLUE', 'VERMILION', 'Skeleton', 'project', 'strip', 'animate']
 # %% ../../nbs/data/skeleton.ipynb #1449c127
 def _whole(value: object, what: str) -> int:
     if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-        raise UserError(f"{what} must be a positive whole number, not {value!r}.")
+        raise UserError(f"{what} must be a positive whole number, not {shown(value)}.")
     return int(value)
 
 
 def _chains(tree: object, n_joints: int) -> tuple[tuple[int, ...], ...]:
     """Turn any nested sequence into tuples of ints, checking every joint."""
     if not isinstance(tree, Iterable) or isinstance(tree, str):
-        raise UserError(f"The kinematic tree must be a list of chains of joint numbers, not {tree!r}.")
+        raise UserError(f"The kinematic tree must be a list of chains of joint numbers, not {shown(tree)}.")
     chains = []
     for i, chain in enumerate(tree):
         if not isinstance(chain, Iterable) or isinstance(chain, str):
-            raise UserError(f"Chain {i} of the kinematic tree must list joint numbers, not {chain!r}.")
+            raise UserError(f"Chain {i} of the kinematic tree must list joint numbers, not {shown(chain)}.")
         chain = tuple(chain)
         for joint in chain:
             if isinstance(joint, bool) or not isinstance(joint, Integral) or not 0 <= joint < n_joints:
                 raise UserError(
-                    f"Chain {i} of the kinematic tree names joint {joint!r}; "
+                    f"Chain {i} of the kinematic tree names joint {shown(joint)}; "
                     f"joints are numbered 0 to {n_joints - 1}."
                 )
         chains.append(tuple(map(int, chain)))

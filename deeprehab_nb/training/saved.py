@@ -19,6 +19,7 @@ from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
 import numpy as np
 
+from ..data.npy import parse_arrays, stored_members, write_arrays
 from ..errors import UserError
 
 # %% ../../nbs/training/saved.ipynb #c1409479
@@ -27,7 +28,6 @@ _FORMAT = b"1"
 _LARGEST_FILE = 2 * 2**30
 _DESCRIPTION = "estimator.json"
 _LARGEST_DESCRIPTION = 64 * 2**20
-_MOST_RUNS, _MOST_WEIGHTS = 1000, 2000
 
 
 def require(condition: object) -> None:
@@ -44,30 +44,10 @@ def _zip(members: dict[str, bytes]) -> bytes:
     return stream.getvalue()
 
 
-def _unzip(content: bytes, most: int) -> dict[str, bytes]:
-    """Return what is in an archive that `_zip` has written; it cannot be larger than the archive."""
-    with ZipFile(BytesIO(content)) as archive:
-        infos = archive.infolist()
-        require(len(infos) <= most and len({info.filename for info in infos}) == len(infos))
-        require(all(info.compress_type == ZIP_STORED and info.compress_size == info.file_size for info in infos))
-        require(sum(info.file_size for info in infos) <= len(content))
-        return {info.filename: archive.read(info) for info in infos}
-
-
-def _npy(array: np.ndarray) -> bytes:
+def _npz(arrays: list[np.ndarray]) -> bytes:
     stream = BytesIO()
-    np.lib.format.write_array(stream, np.ascontiguousarray(array).reshape(array.shape), version=(1, 0), allow_pickle=False)
+    write_arrays(stream, {str(i): array for i, array in enumerate(arrays)})
     return stream.getvalue()
-
-
-def _array(content: bytes) -> np.ndarray:
-    """Return the array that `_npy` has written; its header is compared with the bytes that are there."""
-    stream = BytesIO(content)
-    require(np.lib.format.read_magic(stream) == (1, 0))
-    shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(stream)
-    require(not fortran_order and dtype.kind in "iuf" and all(type(n) is int and n >= 0 for n in shape))
-    require(math.prod(shape) * dtype.itemsize == len(content) - stream.tell())
-    return np.frombuffer(content, dtype, offset=stream.tell()).reshape(shape)
 
 
 def _plain(value: object) -> object:
@@ -94,7 +74,7 @@ def pack(described: dict[str, object], runs: list[list[np.ndarray]]) -> bytes:
     """
     members = {_DESCRIPTION: json.dumps(described, default=_plain, allow_nan=False).encode()}
     for run, weights in enumerate(runs):
-        members[f"run{run}.npz"] = _zip({f"{i}.npy": _npy(w) for i, w in enumerate(weights)})
+        members[f"run{run}.npz"] = _npz(weights)
     rest = _zip(members)
     return _MAGIC + _FORMAT + b" " + hashlib.sha256(rest).hexdigest().encode() + b"\n" + rest
 
@@ -140,15 +120,15 @@ def unpack(path: Path) -> tuple[dict[str, object], list[list[np.ndarray]]]:
     """
     rest = _verified(path)
     try:
-        members = _unzip(rest, 1 + _MOST_RUNS)
-        text = members.pop(_DESCRIPTION)
+        members = stored_members(rest, str(path))
+        text = bytes(members.pop(_DESCRIPTION))
         require(len(text) <= _LARGEST_DESCRIPTION and members)
         described = json.loads(text)
         require(isinstance(described, dict))
         runs = []
         for run in range(len(members)):
-            arrays = _unzip(members[f"run{run}.npz"], _MOST_WEIGHTS)
-            runs.append([_array(arrays[f"{i}.npy"]) for i in range(len(arrays))])
+            arrays = parse_arrays(bytes(members[f"run{run}.npz"]), str(path))
+            runs.append([arrays[str(i)] for i in range(len(arrays))])
     except Exception:  # noqa: BLE001 - the parsers meet untrusted bytes, and raise many kinds
         raise UserError(f"The file {path} holds no estimator, though its digest is right; ask whoever made it.") from None
     return described, runs
