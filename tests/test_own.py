@@ -514,7 +514,8 @@ def test_remarks(folder, root):
     change_table("r5.csv,Bo", "r5.csv,BO")(folder)
     remarks = run(folder, root).remarks
     assert len(remarks) == 4
-    for remark, named in zip(remarks, ("BO and Bo are two subjects", "r2.csv is the same recording as r1.csv", "'confidence'", "'forgotten.csv'"), strict=True):
+    expected = ("BO and Bo are two subjects", "r2.csv is the same recording as r1.csv", "'confidence'", "'forgotten.csv'")
+    for remark, named in zip(remarks, expected, strict=True):
         sentence(remark, named)
 
 

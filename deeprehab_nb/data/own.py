@@ -52,7 +52,7 @@ class ImportProblems(UserError):
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """The sentences, in the order of the table."""
+        """The sentences: on the skeleton, then the table, then the recordings in its order."""
         return self.args
 
     def __str__(self) -> str:
