@@ -1,6 +1,7 @@
 """A folder of one's own recordings becomes a dataset, or a list of all that is wrong with it."""
 
 import json
+import os
 import unicodedata
 from pathlib import Path
 
@@ -336,6 +337,8 @@ PROBLEMS = {
     "label and score": (
         lambda f: write_table(f, [("r0.csv", "Ann", "good", "1")], ("file", "subject", "label", "score")), ["recordings.csv", "label and score"],
     ),
+    "table a folder": (lambda f: ((f / "recordings.csv").unlink(), (f / "recordings.csv").mkdir()), ["recordings.csv", "not a file"]),
+    "table a pipe": (lambda f: ((f / "recordings.csv").unlink(), os.mkfifo(f / "recordings.csv")), ["recordings.csv", "not a file"]),
     "empty table": (lambda f: write_table(f, []), ["recordings.csv", "no recordings"]),
     "table cut short": (change_table("r3.csv,Ann,poor", "r3.csv,Ann"), ["recordings.csv", "line 5", "2 cells"]),
     "no subject": (change_table("r3.csv,Ann", "r3.csv,"), ["recordings.csv", "line 5 has no subject"]),
@@ -508,9 +511,11 @@ def test_remarks(folder, root):
     (folder / "r0.csv").write_text(csv_text(np.column_stack([recording(0), recording(0)[:, 0]]), [*COLUMNS, "confidence"]))
     (folder / "r2.csv").write_text((folder / "r1.csv").read_text())
     (folder / "forgotten.csv").write_text(csv_text(recording(0)))
+    change_table("r5.csv,Bo", "r5.csv,BO")(folder)
     remarks = run(folder, root).remarks
-    assert len(remarks) == 3
-    for remark, named in zip(remarks, ("r2.csv is the same recording as r1.csv", "'confidence'", "'forgotten.csv'"), strict=True):
+    assert len(remarks) == 4
+    expected = ("BO and Bo are two subjects", "r2.csv is the same recording as r1.csv", "'confidence'", "'forgotten.csv'")
+    for remark, named in zip(remarks, expected, strict=True):
         sentence(remark, named)
 
 

@@ -52,7 +52,7 @@ class ImportProblems(UserError):
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """The sentences, in the order of the table."""
+        """The sentences: on the skeleton, then the table, then the recordings in its order."""
         return self.args
 
     def __str__(self) -> str:
@@ -60,7 +60,22 @@ class ImportProblems(UserError):
         return first if len(self.problems) == 1 else f"{len(self.problems)} problems keep the import from being made; the first: {first}"
 
 # %% ../../nbs/data/own.ipynb #822534a2
-_LARGEST_TEXT = 256 * 2**20
+_LARGEST_TEXT, _MOST_ROWS, _MOST_COLUMNS = 64 * 2**20, 500_000, 50_000
+
+
+def _content(path: Path, most: int, what: str) -> bytes:
+    try:
+        if path.exists() and not path.is_file():  # reading a pipe could wait for ever
+            raise UserError(f"{path} is not a file.")
+        with path.open("rb") as file:
+            content = file.read(most + 1)
+    except FileNotFoundError:
+        raise UserError(f"The file {path} is missing; {what}.") from None
+    except OSError as error:
+        raise UserError(f"The file {path} cannot be read ({error.strerror}).") from None
+    if len(content) > most:
+        raise UserError(f"The file {path} is larger than {most // 1024:,} kB, which is the most that is read.")
+    return content
 
 
 @dataclass(frozen=True)
@@ -88,19 +103,18 @@ def _number(cell: str, decimal: str) -> float | None:
         return nan if cell.casefold() in ("", "na", "n/a", "null", "none") else None
 
 
-def _read_sheet(path: Path) -> _Sheet:
+def _read_sheet(path: Path, what: str = "look for it") -> _Sheet:
+    content = _content(path, _LARGEST_TEXT, what)
     try:
-        if path.stat().st_size > _LARGEST_TEXT:
-            raise UserError(f"The file {path} is larger than {_LARGEST_TEXT // 2**20} MB; divide or downsample it.")
-        text = path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise UserError(f"The file {path} cannot be read ({error.strerror}).") from None
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
         text = "\0"
     if "\0" in text:
         raise UserError(f"The file {path} is not text in UTF-8; in a spreadsheet, save it as 'CSV UTF-8'.")
     head = next((line for line in StringIO(text) if line.strip()), "")
     separator = next((s for s in ";\t" if s in head), ",")
+    if head.count(separator) > _MOST_COLUMNS:
+        raise UserError(f"The file {path} has more than {_MOST_COLUMNS:,} columns; no recording does.")
     rows, lines = [], []
     reader = csv.reader(StringIO(text, newline=""), delimiter=separator)
     try:
@@ -108,21 +122,23 @@ def _read_sheet(path: Path) -> _Sheet:
             if len(cells) > 1 or "".join(cells).strip():
                 rows.append([cell.strip() for cell in cells])
                 lines.append(reader.line_num)
+                if len(rows) > _MOST_ROWS:
+                    raise UserError(f"The file {path} has more than {_MOST_ROWS:,} lines; downsample or divide it.")
+                if len(cells) != len(rows[0]):
+                    raise UserError(
+                        f"In {path}, line {lines[-1]} has {len(cells)} cells, but line {lines[0]} has {len(rows[0])}; perhaps the file is cut short."
+                    )
     except csv.Error as error:
         raise UserError(f"The file {path} is not a CSV file: {error}, near line {reader.line_num}.") from None
     if not rows:
         raise UserError(f"The file {path} is empty.")
-    for line, cells in zip(lines, rows, strict=True):
-        if len(cells) != len(rows[0]):
-            raise UserError(
-                f"In {path}, line {line} has {len(cells)} cells, but line {lines[0]} has {len(rows[0])}; perhaps the file is cut short."
-            )
     return _Sheet(path, rows, lines, "." if separator == "," else ",")
 
 # %% ../../nbs/data/own.ipynb #fcb27406
 _SKELETON, _TABLE = "skeleton.json", "recordings.csv"
 _SKELETON_KEYS = ("joints", "n_joints", "n_dims", "kinematic_tree", "max_score", "description", "synthetic")
 _MOST_JOINTS, _MOST_TIMEPOINTS = 1000, 10_000  # what the networks take
+_MOST_VALUES = 2**27  # 1 GB as float64
 
 
 @dataclass(frozen=True)
@@ -148,19 +164,12 @@ def _read_body(path: Path) -> _Body:
     def refuse(what: str) -> UserError:
         return UserError(f"In {path}, {what}.")
 
-    try:
-        with path.open("rb") as file:
-            content = file.read(LARGEST_INFO + 1)
-    except FileNotFoundError:
-        raise UserError(f"The file {path} is missing; it names the joints, n_dims and the kinematic_tree.") from None
-    except OSError as error:
-        raise UserError(f"The file {path} cannot be read ({error.strerror}).") from None
-    if len(content) > LARGEST_INFO:
-        raise UserError(f"The file {path} is over {LARGEST_INFO // 1024} kB, which no skeleton needs.")
+    content = _content(path, LARGEST_INFO, "it names the joints, n_dims and the kinematic_tree")
     try:
         found = json5.loads(content.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         reason = str(error).splitlines()[0] if isinstance(error, ValueError) else "nested too deeply"
+        reason = "".join(c if c.isprintable() else " " for c in reason)
         raise UserError(f"The file {path} is not valid JSON: {reason}.") from None
     if not isinstance(found, dict):
         raise UserError(f"The file {path} must hold a JSON object: {{\"joints\": [...], \"n_dims\": 3, ...}}.")
@@ -242,9 +251,7 @@ def _locate(source: Path, name: str) -> Path:
 
 def _read_table(path: Path, body: _Body | None, problems: list[str]) -> tuple[list[_Row], bool]:
     """Return rows, and whether their targets are labels; add what is wrong with other rows to ``problems``."""
-    if not path.exists():
-        raise UserError(f"The file {path} is missing; it has the columns file, subject, and label or score.")
-    sheet = _read_sheet(path)
+    sheet = _read_sheet(path, "it has the columns file, subject, and label or score")
     names = [name.casefold() for name in sheet.rows[0]]
     if lacking := [name for name in ("file", "subject") if names.count(name) != 1]:
         raise UserError(f"The first line of {path} must name the columns file, subject, and label or score; there must be one {lacking[0]}.")
@@ -328,6 +335,8 @@ def _read_npy(path: Path, body: _Body) -> _Raw:
             f"The file {path} has the shape {x.shape}, but {_SKELETON} says (n_timepoints, {n_joints}, {n_dims}) or (n_timepoints, {n_channels})"
             f"{'; it seems to be transposed' * turned}."
         )
+    if x.size > _MOST_VALUES:
+        raise UserError(f"The file {path} has more than {_MOST_VALUES:,} values; downsample or divide it.")
     return _Raw(x.reshape(len(x), n_channels).astype(np.float64), np.arange(len(x), dtype=float))
 
 
@@ -341,16 +350,18 @@ def _read_csv(path: Path, body: _Body) -> _Raw:
         used = list(range(n_channels))
     else:
         raise UserError(f"The file {path} has no header and {len(names)} columns, but {_SKELETON} says {_channels(body)}.")
-    x = np.array([[sheet.number(row, column) for column in used] for row in range(with_header, len(sheet.rows))])
-    if "time" not in names or not with_header:
-        return _Raw(x.reshape(-1, n_channels), np.arange(len(x), dtype=float), _unused(sheet.rows[0], used) if with_header else ())
-    column = names.index("time")
-    times = np.array([sheet.number(row, column) for row in range(1, len(sheet.rows))])
-    if not (np.abs(times) < 1e30).all():
-        raise UserError(f"In {path}, the column time has missing or impossible values; correct or rename it.")
-    if len(late := np.flatnonzero(np.diff(times) <= 0)):
-        raise UserError(f"In {path}, line {sheet.lines[late[0] + 2]}, the time does not increase; correct or rename the column.")
-    return _Raw(x.reshape(-1, n_channels), times, _unused(sheet.rows[0], used))
+    x = np.array([[sheet.number(row, column) for column in used] for row in range(with_header, len(sheet.rows))]).reshape(-1, n_channels)
+    if not with_header:
+        return _Raw(x, np.arange(len(x), dtype=float))
+    times = np.arange(len(x), dtype=float)
+    if "time" in names:
+        times = np.array([sheet.number(row, names.index("time")) for row in range(1, len(sheet.rows))])
+        if not (np.abs(times) < 1e30).all():
+            raise UserError(f"In {path}, the column time has missing or impossible values; correct or rename it.")
+        if len(late := np.flatnonzero(np.diff(times) <= 0)):
+            raise UserError(f"In {path}, line {sheet.lines[late[0] + 2]}, the time does not increase; correct or rename the column.")
+    columns = [name for i, name in enumerate(sheet.rows[0]) if i not in used and name.casefold() not in ("frame", "time", "")]
+    return _Raw(x, times, tuple(columns))
 
 
 def _columns(path: Path, names: list[str], body: _Body) -> list[int]:
@@ -365,10 +376,6 @@ def _columns(path: Path, names: list[str], body: _Body) -> list[int]:
         spare = set(names) - {name.casefold() for name in wanted}
         raise UserError(f"The file {path} lacks the column{'s' * (len(lacking) > 1)} {_few(lacking)}.{suggest(lacking[0], spare)}")
     return [names.index(name.casefold()) for name in wanted]
-
-
-def _unused(names: list[str], used: list[int]) -> tuple[str, ...]:
-    return tuple(name for i, name in enumerate(names) if i not in used and name.casefold() not in ("frame", "time", ""))
 
 
 def _few(items: list[str], most: int = 3) -> str:
@@ -438,9 +445,6 @@ def _check_training(y: np.ndarray, parts: list[np.ndarray]) -> list[str]:
     return remarks
 
 # %% ../../nbs/data/own.ipynb #f7e03796
-_MOST_VALUES = 2**27  # 1 GB as float64
-
-
 @dataclass(frozen=True)
 class Imported:
     """
@@ -569,7 +573,7 @@ def import_own(
     if n_timepoints is not None:
         _check_whole(n_timepoints, "number of frames", 2, _MOST_TIMEPOINTS)
     source = Path(source).expanduser()
-    if not source.is_dir():
+    if not os.path.isdir(source):  # unlike the method, false where permission is lacking
         raise UserError(f"There is no folder {source}; name the one with {_TABLE}, {_SKELETON} and the recordings.")
     name = _default_name(source) if name is None else check_dataset_name(name)
     _check_free(name, data_root(root), overwrite)
@@ -584,7 +588,7 @@ def import_own(
     task: Task = "classification" if classify else "regression"
     folder = data_root(root) / task / name
     for other in (data_root(root) / t / name for t in TASKS if t != task):
-        if other.exists():
+        if os.path.lexists(other):
             raise UserError(f"There is a dataset {name} in {other}, for another task; move it away, or choose another name.")
     targets, subjects = [row.target for row in rows], np.array([row.subject for row in rows])
     y = _labels(targets) if classify else np.array(targets)
@@ -628,7 +632,7 @@ def _check_free(name: str, root: Path, overwrite: bool) -> None:
     if name.casefold() in {record.dataset.casefold() for record in records()}:  # not every file system tells case
         raise UserError(f"{name} is the name of a dataset of the paper's archive; choose another one.")
     for folder in (root / task / name for task in TASKS):
-        if not (folder.exists() or folder.is_symlink()):
+        if not os.path.lexists(folder):
             continue
         if not overwrite:
             raise UserError(f"There is a dataset {name} in {folder} already; choose another name, or overwrite it (`--overwrite`).")
@@ -679,8 +683,12 @@ def _check_together(table: Path, rows: list[_Row], classify: bool, n_folds: int)
 
 
 def _overlooked(source: Path, rows: list[_Row], recordings: list[_Raw]) -> list[str]:
-    """Return remarks on what is there twice, and on what lies in the folder or in its files and was not used."""
+    """Return remarks on what may be there twice, and on what lies in the folder or in its files and was not used."""
     remarks, known = [], {}
+    for what, names in (("subjects", {row.subject for row in rows}), ("classes", {str(row.target) for row in rows})):
+        for name in sorted(names):
+            if (twin := known.setdefault((what, name.casefold()), name)) != name:
+                remarks.append(f"{twin} and {name} are two {what}, because capital letters count.")
     for row, raw in zip(rows, recordings, strict=True):
         if (twin := known.setdefault((len(raw.x), hash(raw.x.tobytes())), row.file)) != row.file:
             remarks.append(f"{row.file} is the same recording as {twin}.")
