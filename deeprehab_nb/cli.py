@@ -355,7 +355,8 @@ def import_datasets(
     except ImportProblems as error:
         for problem in error.problems:
             typer.echo(problem, err=True)
-        typer.echo(f"Nothing was imported; {len(error.problems)} problems are to be solved first.", err=True)
+        n = len(error.problems)
+        typer.echo(f"Nothing was imported; {n} problem{'s are' if n > 1 else ' is'} to be solved first.", err=True)
         raise typer.Exit(2) from None
     typer.echo(done)
 

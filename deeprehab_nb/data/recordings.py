@@ -6,8 +6,9 @@
 __all__ = ['STORE', 'Part', 'bad_values', 'plain_labels', 'plain_scores', 'Recordings', 'write_recordings', 'read_recordings',
            'ChangedFile', 'read_split', 'local_folds', 'convert', 'delete_originals', 'remarks']
 
-# %% ../../nbs/data/recordings.ipynb #0aa04d56
+# %% ../../nbs/data/recordings.ipynb #d7f6245f
 import hashlib
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -380,7 +381,7 @@ def delete_originals(folder: Path) -> int:
                     path.parent.rmdir()
     return freed
 
-# %% ../../nbs/data/recordings.ipynb #c639b474
+# %% ../../nbs/data/recordings.ipynb #d8f5610a
 def remarks(dataset: str, recordings: Recordings) -> tuple[str, ...]:
     """
     Say what is odd about a dataset's recordings and folds, one sentence each.
@@ -397,9 +398,13 @@ def remarks(dataset: str, recordings: Recordings) -> tuple[str, ...]:
             found.append(f"In fold {fold}, {shared} recording{'s' * (shared > 1)} to test with {_are(shared)} in training too.")
         if recordings.subjects is not None and (both := np.intersect1d(recordings.subjects[train], recordings.subjects[test])).size:
             found.append(f"In fold {fold}, the person {both[0]} is in training and in test.")
-    bodies = {hashlib.blake2b(one.data, digest_size=16).digest() for one in recordings.x}
-    if twice := len(recordings.x) - len(bodies):
+    targets = defaultdict(set)
+    for one, target in zip(recordings.x, recordings.y.tolist(), strict=True):
+        targets[hashlib.blake2b(one.data, digest_size=16).digest()].add(target)
+    if twice := sum(len(each) > 1 for each in targets.values()):
         found.append(f"{twice} recording{'s' * (twice > 1)} {_are(twice)} there under two labels or scores.")
+    if copies := len(recordings.x) - sum(map(len, targets.values())):
+        found.append(f"{copies} recording{'s' * (copies > 1)} {_are(copies)} the copy of another one.")
     expected = record(dataset) if in_archive(dataset) else None
     if expected is None or len(recordings.folds) == expected.n_folds:
         times = np.bincount(np.concatenate([test for _, test in recordings.folds.values()]), minlength=len(recordings.x))
