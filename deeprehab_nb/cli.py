@@ -29,7 +29,7 @@ app.add_typer(datasets, name="datasets")
 def _console():
     from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() else 240, highlight=False)
+    return Console(width=None if sys.stdout.isatty() else 240, highlight=False, force_jupyter=False)
 
 
 def _print_table(title: str, columns: dict[str, str], rows) -> None:
