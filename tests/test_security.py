@@ -24,7 +24,7 @@ def test_a_dataset_is_not_looked_for_elsewhere(sample, name):
 
 
 @pytest.mark.parametrize("text, named", [
-    (b"[" * 30_000, "nested too deeply"), (b" " * 2**21, "over 32 kB"), (b'{"n_joints": 1' + b"0" * 30 + b"}", "info.json"),
+    (b"[" * 30_000, "nested too deeply"), (b" " * 2**21, "more than 32,768 bytes"), (b'{"n_joints": 1' + b"0" * 30 + b"}", "info.json"),
 ], ids=["lists", "long", "number"])
 def test_a_hostile_description_is_refused(copy_of, text, named):
     folder = copy_of()

@@ -8,10 +8,10 @@ __all__ = ['LARGEST_INFO', 'Info', 'read_info', 'parse_info']
 # %% ../../nbs/data/info.ipynb #ffe3c28a
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
 from .skeleton import Skeleton
 from ..errors import UserError, shown
+from ..files import read_file
 
 # %% ../../nbs/data/info.ipynb #214fdafc
 LARGEST_INFO = 32 * 1024
@@ -60,15 +60,7 @@ def read_info(path: str | os.PathLike) -> Info:
     UserError
         If it is missing, is not JSON (trailing commas are accepted), lacks a key, or holds an impossible value.
     """
-    path = Path(path)
-    try:
-        with path.open("rb") as file:
-            content = file.read(LARGEST_INFO + 1)
-    except FileNotFoundError:
-        raise UserError(f"The file {path} is missing; it describes the dataset's shape and skeleton.") from None
-    except OSError as error:
-        raise UserError(f"The file {path} cannot be read ({error.strerror}).") from None
-    return parse_info(content, path)
+    return parse_info(read_file(path, LARGEST_INFO, "; it describes the dataset's shape and skeleton"), path)
 
 
 def parse_info(content: bytes, path: str | os.PathLike) -> Info:
@@ -83,8 +75,6 @@ def parse_info(content: bytes, path: str | os.PathLike) -> Info:
     """
     import json5  # a slow parser for a small file; the only one needed here
 
-    if len(content) > LARGEST_INFO:
-        raise UserError(f"The file {path} is over {LARGEST_INFO // 1024} kB; that cannot be a dataset's info.json.")
     try:
         info = json5.loads(content.decode("utf-8"))
     except (ValueError, RecursionError) as error:

@@ -19,7 +19,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from ..errors import UserError
-from ..files import whole_file
+from ..files import read_file, whole_file
 
 # %% ../../nbs/data/manifest.ipynb #85cd7d54
 @dataclass(frozen=True)
@@ -120,10 +120,9 @@ def _save(path: Path, content: object) -> None:
 
 def _load(path: Path) -> dict:
     try:
-        with path.open("rb") as file:
-            content = json.loads(file.read(_LARGEST))
-    except OSError as error:
-        raise UserError(f"The file {path} cannot be read ({error.strerror}).") from None
+        content = json.loads(read_file(path, _LARGEST))
+    except UserError:
+        raise
     except (ValueError, RecursionError):
         content = None
     if not (isinstance(content, dict) and content.get("format") == _FORMAT):

@@ -21,6 +21,7 @@ from zipfile import ZIP_STORED, ZipFile, ZipInfo
 import numpy as np
 
 from ..errors import UserError
+from ..files import read_file
 
 # %% ../../nbs/data/npy.ipynb #6c4200b7
 _NAMES = {
@@ -102,22 +103,6 @@ _TYPE = re.compile(r"'[<>=|]?[biufcSUV]\d{1,9}'")
 _LARGEST_FILE = 2 * 2**30
 
 
-def _content(path: Path) -> bytes:
-    try:
-        if path.exists() and not path.is_file():  # reading a pipe or a device could wait for ever
-            raise UserError(f"{path} is not a file.")
-        with path.open("rb") as file:
-            if os.fstat(file.fileno()).st_size > _LARGEST_FILE:
-                raise UserError(f"The file {path} is larger than {_LARGEST_FILE // 2**30} GB; no file of the archive is.")
-            return file.read()
-    except FileNotFoundError:
-        raise UserError(f"The file {path} is missing.") from None
-    except UserError:
-        raise
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise UserError(f"The file {path} cannot be read ({getattr(error, 'strerror', error)}).") from None
-
-
 def read_array(path: str | os.PathLike) -> np.ndarray:
     """
     Read a ``.npy`` file without running anything that it may contain.
@@ -139,8 +124,7 @@ def read_array(path: str | os.PathLike) -> np.ndarray:
         If the file is missing, is not a ``.npy`` file, is shorter or longer than its header says, holds
         another type, or a pickle with anything but scalars.
     """
-    path = Path(path)
-    return parse_array(_content(path), f"The file {path}")
+    return parse_array(read_file(path, _LARGEST_FILE), f"The file {path}")
 
 
 def parse_array(content: bytes, name: str, *, objects: bool = True) -> np.ndarray:
@@ -253,8 +237,7 @@ def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
     UserError
         If the file is missing, damaged, or anything else than what those two write.
     """
-    path = Path(path)
-    return parse_arrays(_content(path), f"The file {path}")
+    return parse_arrays(read_file(path, _LARGEST_FILE), f"The file {path}")
 
 
 def parse_arrays(content: bytes, name: str) -> dict[str, np.ndarray]:

@@ -29,7 +29,7 @@ from .npy import read_array
 from .recordings import STORE, Recordings, write_recordings
 from .skeleton import Skeleton
 from ..errors import UserError, suggest
-from ..files import whole_file
+from ..files import read_file, whole_file
 
 # %% auto #0
 __all__ = ['ImportProblems', 'Imported', 'import_own']
@@ -63,21 +63,6 @@ class ImportProblems(UserError):
 _LARGEST_TEXT, _MOST_ROWS, _MOST_COLUMNS = 64 * 2**20, 500_000, 50_000
 
 
-def _content(path: Path, most: int, what: str) -> bytes:
-    try:
-        if path.exists() and not path.is_file():  # reading a pipe could wait for ever
-            raise UserError(f"{path} is not a file.")
-        with path.open("rb") as file:
-            content = file.read(most + 1)
-    except FileNotFoundError:
-        raise UserError(f"The file {path} is missing; {what}.") from None
-    except OSError as error:
-        raise UserError(f"The file {path} cannot be read ({error.strerror}).") from None
-    if len(content) > most:
-        raise UserError(f"The file {path} is larger than {most // 1024:,} kB, which is the most that is read.")
-    return content
-
-
 @dataclass(frozen=True)
 class _Sheet:
     """The rows of a CSV file without blank lines, the line that each ends on, and the sign in decimal numbers."""
@@ -104,7 +89,7 @@ def _number(cell: str, decimal: str) -> float | None:
 
 
 def _read_sheet(path: Path, what: str = "look for it") -> _Sheet:
-    content = _content(path, _LARGEST_TEXT, what)
+    content = read_file(path, _LARGEST_TEXT, f"; {what}")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -164,7 +149,7 @@ def _read_body(path: Path) -> _Body:
     def refuse(what: str) -> UserError:
         return UserError(f"In {path}, {what}.")
 
-    content = _content(path, LARGEST_INFO, "it names the joints, n_dims and the kinematic_tree")
+    content = read_file(path, LARGEST_INFO, "; it names the joints, n_dims and the kinematic_tree")
     try:
         found = json5.loads(content.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:

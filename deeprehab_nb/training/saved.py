@@ -9,7 +9,6 @@ __all__ = ['require', 'pack', 'unpack', 'no_larger_than']
 import hashlib
 import json
 import math
-import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ import numpy as np
 
 from ..data.npy import parse_arrays, stored_members, write_arrays
 from ..errors import UserError
+from ..files import read_file
 
 # %% ../../nbs/training/saved.ipynb #c1409479
 _MAGIC = b"deeprehab-nb estimator, format "
@@ -81,23 +81,11 @@ def pack(described: dict[str, object], runs: list[list[np.ndarray]]) -> bytes:
 # %% ../../nbs/training/saved.ipynb #3b4d7e6f
 def _verified(path: Path) -> bytes:
     """Return what follows the first line of a file, if that line is true."""
+    content = read_file(path, _LARGEST_FILE)
     length = len(_MAGIC) + len(_FORMAT) + 66
-    try:
-        if path.exists() and not path.is_file():
-            raise UserError(f"{path} is not a file.")
-        with path.open("rb") as file:
-            if os.fstat(file.fileno()).st_size > _LARGEST_FILE:
-                raise UserError(f"The file {path} is too large for an estimator.")
-            first = file.read(length)
-            if not first.startswith(_MAGIC):
-                raise UserError(f"The file {path} is {'empty' if not first else 'not one that an estimator was saved to'}.")
-            rest = file.read()
-    except FileNotFoundError:
-        raise UserError(f"The file {path} is missing.") from None
-    except UserError:
-        raise
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise UserError(f"The file {path} cannot be read ({getattr(error, 'strerror', error)}).") from None
+    first, rest = content[:length], content[length:]
+    if not first.startswith(_MAGIC):
+        raise UserError(f"The file {path} is {'empty' if not first else 'not one that an estimator was saved to'}.")
     if not first.startswith(_MAGIC + _FORMAT + b" "):
         raise UserError(f"The file {path} is damaged, or was saved by another version of this package in another format.")
     if first != _MAGIC + _FORMAT + b" " + hashlib.sha256(rest).hexdigest().encode() + b"\n":
