@@ -79,6 +79,9 @@ def whole_file(path: str | os.PathLike) -> Iterator[Path]:
         yield temporary
         if path.is_dir() and not temporary.is_dir():
             raise UserError(f"{path} is a folder; name a file in it.")
+        if temporary.is_file():
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())  # or a power failure could leave the name and lose the content
         if path.is_dir():  # a folder cannot be renamed onto one with content
             old = temporary.with_name(temporary.name + ".old")
             path.rename(old)

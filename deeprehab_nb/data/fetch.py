@@ -71,7 +71,7 @@ class Patience:
 
 USUAL_PATIENCE = Patience()
 
-# %% ../../nbs/data/fetch.ipynb #746a7d91
+# %% ../../nbs/data/fetch.ipynb #0565e776
 class _Part:
     """The part of a file that has arrived."""
 
@@ -90,15 +90,24 @@ class _Part:
             said = json.loads(self.note.read_bytes())
         except (OSError, ValueError, RecursionError):
             return {}
-        return said if isinstance(said, dict) and said.get("url") == self.url and _validator(said) else {}
+        same = isinstance(said, dict) and said.get("url") == self.url and said.get("boot") == _boot()
+        return said if same and _validator(said) else {}
 
     def begin(self, said: dict[str, object]) -> None:
         self.drop()
-        self.note.write_text(json.dumps(said | {"url": self.url}))
+        self.note.write_text(json.dumps(said | {"url": self.url, "boot": _boot()}))
 
     def drop(self) -> None:
         self.path.unlink(missing_ok=True)
         self.note.unlink(missing_ok=True)
+
+
+def _boot() -> str | None:
+    """Return what is another after each start of the machine: a power failure may leave zeros where bytes had arrived."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:  # not Linux
+        return None
 
 
 def _validator(said: dict[str, object]) -> str | None:
