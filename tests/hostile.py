@@ -387,6 +387,7 @@ INFO = {
     "a key again and again": b"{" + b"a:1," * 7000 + b"}", "many keys": b"{" + b",".join(b"k%d:1" % n for n in range(3000)) + b"}",
     "joints of 5000 digits": b'{"n_joints": 1' + b"0" * 5000 + b"}", "joints of 30 digits": b'{"n_joints": 1' + b"0" * 30 + b"}",
     "hexadecimal of 30 kB": b'{"n_joints": 0x' + b"f" * 30_000 + b', "dim": 1, "length_TS": 1}', "score in hexadecimal of 30 kB": more('"max_score_value": 0x' + "f" * 30_000),
+    "description in hexadecimal": more('"description": 0x' + "f" * 20_000),
     "frames in hexadecimal": b'{"n_joints": 1, "dim": -0x' + b"f" * 30_000 + b', "length_TS": 1}', "digits of a fraction": more('"max_score_value": -0.' + "1" * 30_000),
     **{f"{key} {text:.20}": RIGHT.replace(f'"{key}": {RIGHT.split(key)[1][3]}', f'"{key}": {text}').replace("%s", "").encode()
        for key in ("length_TS", "n_joints", "dim") for text in (

@@ -97,6 +97,9 @@ def parse_info(content: bytes, path: str | os.PathLike) -> Info:
     tree = info.get("kinematic_tree") or []
     if not (isinstance(tree, list) and all(isinstance(chain, list) for chain in tree)):
         raise UserError(f"In {path}, kinematic_tree must be a list of lists of joint numbers.")
+    description = info.get("description", "")
+    if not isinstance(description, str):
+        raise UserError(f"In {path}, description must be text, not {shown(description)}.")
     n_joints, n_dims = whole("n_joints"), whole("dim", "n_dim")
     try:
         skeleton = Skeleton(n_joints, n_dims, tuple(map(tuple, tree)))
@@ -104,5 +107,5 @@ def parse_info(content: bytes, path: str | os.PathLike) -> Info:
         raise UserError(f"In {path}: {error}") from None
     return Info(
         n_timepoints=whole("length_TS"), skeleton=skeleton, max_score=float(max_score),
-        synthetic=bool(info.get("synthetic", False)), description=str(info.get("description", "")),
+        synthetic=bool(info.get("synthetic", False)), description="".join(c if c.isprintable() else " " for c in description),
     )
