@@ -123,7 +123,7 @@ class Description:
                 ("terms of use", f"see {self.terms_url}" if self.terms_url else "the study's own; look for them through the publication"),
             ]
         if self.info is None:
-            return [*rows, ("files", "not on this machine")]
+            return [*rows, ("files", f"not on this machine; deeprehab datasets download {self.dataset} fetches them")]
         if self.task == "classification":
             target = f"{len({name for fold in self.folds for name in fold.train})} classes"
         else:
