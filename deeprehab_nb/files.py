@@ -35,6 +35,10 @@ def _temporary_name(path: Path, process: int | str) -> str:
 
 
 def _is_alive(process: int) -> bool:
+    if process == os.getpid():  # of an earlier process with the same number: this one is about to begin
+        return False
+    if os.name == "nt":  # where the call below would not ask but interrupt
+        return True
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -50,7 +54,17 @@ def _remove_orphans(path: Path) -> None:
     for left in path.parent.glob(f"{glob.escape(before)}*{glob.escape(after)}*"):
         process = left.name.removeprefix(before).partition(".")[0]
         if process.isdigit() and not _is_alive(int(process)):
-            _remove(left)
+            if left.name.endswith(".old") and not path.exists():  # killed between its two renames
+                left.rename(path)
+            else:
+                _remove(left)
+
+
+def _to_disk(path: Path) -> None:
+    for file in [path] if path.is_file() else path.rglob("*"):
+        if file.is_file():
+            with file.open("rb+") as content:
+                os.fsync(content.fileno())
 
 
 @contextmanager
@@ -79,9 +93,7 @@ def whole_file(path: str | os.PathLike) -> Iterator[Path]:
         yield temporary
         if path.is_dir() and not temporary.is_dir():
             raise UserError(f"{path} is a folder; name a file in it.")
-        if temporary.is_file():
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())  # or a power failure could leave the name and lose the content
+        _to_disk(temporary)  # or a power failure could leave the name and lose the content
         if path.is_dir():  # a folder cannot be renamed onto one with content
             old = temporary.with_name(temporary.name + ".old")
             path.rename(old)

@@ -120,7 +120,7 @@ class Description:
                 ("in the paper", f"{r.n_samples} recordings of {r.n_subjects} people, {r.n_folds} folds, {target}"),
                 ("", _size(r.n_frames, r.n_joints, r.n_dims)),
                 ("source", r.source), ("publication", f"{r.citation} {r.citation_url}"),
-                ("terms of use", f"see {self.terms_url}" if self.terms_url else "the study's own; look for them through the publication"),
+                ("terms of use", f"see {self.terms_url} (address not checked)" if self.terms_url else "the study's own; look for them through the publication"),
             ]
         if self.info is None:
             return [*rows, ("files", f"not on this machine; deeprehab datasets download {self.dataset} fetches them")]

@@ -22,12 +22,12 @@ from urllib.parse import urljoin, urlsplit
 from .archive import Record, records
 from .fetch import USUAL_PATIENCE, NoRoom, Patience, Stopped, Unreachable, fetch
 from .info import LARGEST_INFO, parse_info, read_info
-from .layout import FOLD_FILES, archive_folder, data_root, fold_file, original_files
+from .layout import FOLD_FILES, alone, archive_folder, data_root, fold_file, original_files
 from .manifest import Entry, add_to_manifest, known_files
 from .npy import parse_array
 from .recordings import STORE, convert, delete_originals, read_recordings, remarks
-from ..errors import UserError
-from ..files import check_writable
+from ..errors import UserError, shown
+from ..files import check_writable, read_file
 
 # %% ../../nbs/data/download.ipynb #c801958d
 BASE_URL = "https://maxime-devanne.com/datasets/RehabPile/"
@@ -49,6 +49,8 @@ class File:
         Where it belongs.
     size : int
         In bytes; estimated where nothing is known of it.
+    at_most : int
+        The most bytes that it can have.
     known : Entry or None
         What is known of it.
     """
@@ -58,6 +60,7 @@ class File:
     url: str
     path: Path
     size: int
+    at_most: int
     known: Entry | None
 
 
@@ -66,18 +69,19 @@ def files_of(record: Record, folds: Iterable[int], root: Path, base_url: str = B
     folder = archive_folder(record.dataset, root)
     known = known_files(record.dataset, folder)
     one = record.n_channels * record.n_frames * 8
+    whole = record.n_samples * one + 2**20  # all recordings: folds are uneven
 
-    def file(name: str, path: Path, size: int) -> File:
+    def file(name: str, path: Path, size: int, at_most: int) -> File:
         entry = known.get(name)
-        return File(record.dataset, name, f"{base_url}{record.url_path}/{name}", path, entry.size if entry else size, entry)
+        return File(record.dataset, name, f"{base_url}{record.url_path}/{name}", path, entry.size if entry else size, at_most, entry)
 
-    yield file("info.json", folder / "info.json", 500)
+    yield file("info.json", folder / "info.json", 500, LARGEST_INFO)
     for fold in folds:
         places = original_files(folder, fold)
         for variable, split in FOLD_FILES:
             n_cases = record.n_samples * (1 if split == "test" else record.n_folds - 1) // record.n_folds
             size = 128 + n_cases * (one if variable == "x" else 8)
-            yield file(fold_file(fold, variable, split), places[variable, split], size)
+            yield file(fold_file(fold, variable, split), places[variable, split], size, whole)
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,8 @@ class Plan:
         The files to fetch, and those that are there: as published, or converted.
     altered : tuple of File
         Those of the files to fetch that are there, but not with the size that was recorded.
+    problems : tuple of str
+        Why nothing can be done about a dataset, a sentence each.
     """
 
     root: Path
@@ -105,6 +111,7 @@ class Plan:
     missing: tuple[File, ...]
     here: tuple[File, ...]
     altered: tuple[File, ...]
+    problems: tuple[str, ...] = ()
 
     @property
     def n_bytes(self) -> int:
@@ -132,25 +139,37 @@ def plan(
     Raises
     ------
     UserError
-        If a dataset has no such fold, the address is none, or a manifest is damaged.
+        If a dataset has no such fold, or the address is none.
     """
-    if urlsplit(base_url).scheme not in ("http", "https") or not urlsplit(base_url).hostname:
-        raise UserError(f"The address {base_url!r} cannot be fetched from; it must begin with https:// or http://.")
-    base_url, root = base_url.rstrip("/") + "/", data_root(root)
-    wanted, missing, here, altered = {}, [], [], []
+    base_url, root = _address(base_url), data_root(root)
+    wanted, missing, here, altered, problems = {}, [], [], [], []
     for record in chosen:
         wanted[record.dataset] = _folds(record, folds)
-        folder, converted = archive_folder(record.dataset, root), None
-        for file in files_of(record, wanted[record.dataset], root, base_url):
+        try:
+            files, converted = list(files_of(record, wanted[record.dataset], root, base_url)), None
+        except UserError as error:  # its manifest
+            problems.append(str(error))
+            continue
+        for file in files:
             if not file.path.is_file():
-                converted = _converted(folder) if converted is None else converted
+                converted = _converted(record.dataset, root) if converted is None else converted
                 (here if file.name in converted else missing).append(file)
             elif file.known and file.path.stat().st_size != file.known.size:
                 altered.append(file)
                 missing.append(file)
             else:
                 here.append(file)
-    return Plan(root, base_url, wanted, tuple(missing), tuple(here), tuple(altered))
+    return Plan(root, base_url, wanted, tuple(missing), tuple(here), tuple(altered), tuple(problems))
+
+
+def _address(base_url: str) -> str:
+    try:
+        parts = urlsplit(base_url)
+        if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
+            return base_url.rstrip("/") + "/"
+    except ValueError:
+        pass
+    raise UserError(f"The address {base_url!r:.200} cannot be fetched from; it must begin with https:// or http://, and a server's name.")
 
 
 def _folds(record: Record, folds: Iterable[int] | None) -> tuple[int, ...]:
@@ -162,12 +181,15 @@ def _folds(record: Record, folds: Iterable[int] | None) -> tuple[int, ...]:
     return tuple(chosen)
 
 
-def _converted(folder: Path) -> dict[str, str]:
-    """Return the published files that `recordings.npz` has taken in; none if it cannot be read, and is made anew."""
+def _converted(dataset: str, root: Path) -> set[str]:
+    """Return the published files that `recordings.npz` has taken in as they are known; none if it cannot be read, and is made anew."""
+    folder = archive_folder(dataset, root)
     try:
-        return read_recordings(folder, read_info(folder / "info.json")).sources if (folder / STORE).is_file() else {}
+        known = known_files(dataset, folder)
+        sources = read_recordings(folder, read_info(folder / "info.json")).sources if (folder / STORE).is_file() else {}
     except UserError:
-        return {}
+        return set()
+    return {name for name, digest in sources.items() if name not in known or known[name].sha256 == digest}
 
 # %% ../../nbs/data/download.ipynb #38ba7a95
 Show = Callable[[File, int, int | None], None]
@@ -234,16 +256,10 @@ def download(
     UserError
         If the archive's folder cannot be written, or another download is at work there.
     """
-    import filelock
-
     if type(n_jobs) is not int or not 1 <= n_jobs <= 16:
         raise UserError(f"The number of simultaneous transfers must be from 1 to 16, not {n_jobs!r}.")
-    check_writable(plan.root)
-    try:
-        with filelock.FileLock(plan.root / ".download.lock", timeout=0):
-            return _Download(plan, accept_changed, delete, patience, show).run(n_jobs)
-    except filelock.Timeout:
-        raise UserError(f"Another download is at work in {plan.root}; wait for it, or choose another root.") from None
+    with alone(plan.root):
+        return _Download(plan, accept_changed, delete, patience, show).run(n_jobs)
 
 
 class _Download:
@@ -255,32 +271,45 @@ class _Download:
         self.stop, self.recording, self.local = threading.Event(), threading.Lock(), threading.local()
 
     def run(self, n_jobs: int) -> Outcome:
+        self.outcome.problems += self.plan.problems
         self.outcome.remarks += [
             f"{file.path} had not the {file.known.size:,} bytes that were recorded, and is fetched anew." for file in self.plan.altered
         ]
-        for file in self.plan.here:
-            if file.known is None and file.path.is_file():  # somebody has put it there
-                self._record(file, Entry.of(file.path.read_bytes()))
-        left = Counter(file.dataset for file in self.plan.missing)
-        with ThreadPoolExecutor(n_jobs) as pool:
-            try:
-                listings = [pool.submit(self._surprises, dataset) for dataset in left]
-                transfers = {pool.submit(self._fetch, file): file for file in self.plan.missing}
-                for dataset in self.plan.folds:
-                    if not left[dataset]:
-                        self._settle(dataset)
-                for transfer in as_completed(transfers):
-                    dataset = transfers[transfer].dataset
-                    self._note(transfer, transfers[transfer])
-                    left[dataset] -= 1
-                    if not left[dataset]:
-                        self._settle(dataset)
-                self.outcome.remarks += [remark for listing in listings if (remark := listing.result())]
-            except BaseException:
-                self.stop.set()
-                pool.shutdown(cancel_futures=True)
-                raise
+        missing = [*self.plan.missing, *(file for file in self.plan.here if not self._is_right(file))]
+        left = Counter(file.dataset for file in missing)
+        pool = ThreadPoolExecutor(n_jobs)
+        try:
+            listings = [pool.submit(self._surprises, dataset) for dataset in left]
+            transfers = {pool.submit(self._fetch, file): file for file in missing}
+            for dataset in self.plan.folds:
+                if not left[dataset]:
+                    self._settle(dataset)
+            for transfer in as_completed(transfers):
+                dataset = transfers[transfer].dataset
+                self._note(transfer, transfers[transfer])
+                left[dataset] -= 1
+                if not left[dataset]:
+                    self._settle(dataset)
+            self.outcome.remarks += [remark for listing in listings if (remark := listing.result())]
+        except BaseException:
+            self.stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)  # a silent server would keep us waiting
+            raise
+        pool.shutdown()
         return self.outcome
+
+    def _is_right(self, file: File) -> bool:
+        """Record a file that somebody else has put there, if it can be one."""
+        if file.known is not None or not file.path.is_file():
+            return True
+        try:
+            content = read_file(file.path, file.at_most)
+            _check(file)(content)
+        except UserError:
+            self.outcome.remarks.append(f"{file.path} was there already, could not be read, and is fetched anew.")
+            return False
+        self._record(file, Entry.of(content))
+        return True
 
     def _session(self):
         """Return a session of this thread's own."""
@@ -301,9 +330,8 @@ class _Download:
         try:
             check_writable(file.path.parent)
             return fetch(
-                self._session(), file.url, file.path, _check_info if file.name == "info.json" else _check_array,
-                at_most=LARGEST_INFO if file.name == "info.json" else 2 * file.size + 2**20,
-                known=None if self.accept_changed else file.known, record=lambda entry: self._record(file, entry),
+                self._session(), file.url, file.path, _check(file),
+                at_most=file.at_most, known=None if self.accept_changed else file.known, record=lambda entry: self._record(file, entry),
                 patience=self.patience, show=lambda arrived, total: self.show(file, arrived, total), stop=self.stop,
             )
         except (NoRoom, Unreachable):
@@ -332,15 +360,17 @@ class _Download:
         if dataset in self.failed or self.stop.is_set():
             return
         try:
-            names = {file.name for file in (*self.plan.missing, *self.plan.here) if file.dataset == dataset}
-            if not names - {"info.json"} <= set(_converted(folder)) or any(f.dataset == dataset for f in self.outcome.fetched):
-                recordings = convert(folder)
+            names = {file.name for file in (*self.plan.missing, *self.plan.here) if file.dataset == dataset} - {"info.json"}
+            if not names <= _converted(dataset, self.plan.root) or any(file.dataset == dataset for file in self.outcome.fetched):
+                recordings = convert(folder, self.accept_changed)
                 self.outcome.converted.append(dataset)
                 self.outcome.remarks += [f"{dataset}: {remark}" for remark in remarks(dataset, recordings)]
             if self.delete:
                 delete_originals(folder)
         except UserError as error:
             self.outcome.problems.append(str(error))
+        except OSError as error:
+            self.outcome.problems.append(f"{error.filename} cannot be read or written ({error.strerror}).")
 
     def _surprises(self, dataset: str) -> str:
         """Compare the server's page of a dataset with its record; a server need not have such pages."""
@@ -354,18 +384,18 @@ class _Download:
                 if answer.status_code != 200 or "text/html" not in answer.headers.get("Content-Type", ""):
                     return ""
                 page = answer.raw.read(2**16, decode_content=True).decode(errors="replace")  # a long one is no listing
-        except (requests.RequestException, urllib3.exceptions.HTTPError):
+            names = listed(page, url)
+        except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError, AssertionError):  # of the parser
             return ""
-        unknown = listed(page, url) - {"info.json", *(f"fold{fold}/" for fold in range(record.n_folds))}
-        return f"{dataset}: the server also has {', '.join(sorted(unknown)[:5])}, of which the record knows nothing." if unknown else ""
+        unknown = names - {"info.json", *(f"fold{fold}/" for fold in range(record.n_folds))}
+        return f"{dataset}: the server also has {', '.join(map(shown, sorted(unknown)[:5]))}, of which the record knows nothing." if unknown else ""
 
 
-def _check_array(content: bytes) -> None:
-    parse_array(content, "what has arrived")
-
-
-def _check_info(content: bytes) -> None:
-    parse_info(content, "info.json")
+def _check(file: File) -> Callable[[bytes], object]:
+    """Return what refuses a file's content if it is not what it should be."""
+    if file.name == "info.json":
+        return lambda content: parse_info(content, "info.json")
+    return lambda content: parse_array(content, "what has arrived")
 
 
 def listed(page: str, url: str) -> set[str]:
@@ -413,6 +443,8 @@ def progress(plan: Plan) -> Iterator[Show]:
                 return
             if file not in tasks:
                 tasks[file] = bars.add_task(f"{file.dataset}/{file.name}")
+                whole -= n - arrived[file]  # what was here already is no work of this time
+                arrived[file] = n
             bars.update(tasks[file], completed=n, total=total)
             done += n - arrived[file]
             arrived[file] = n
@@ -420,8 +452,8 @@ def progress(plan: Plan) -> Iterator[Show]:
                 whole += total - sizes[file]
                 sizes[file] = total
             bars.update(everything, completed=done, total=whole)
-            if bars.disable and int(10 * done / whole) > tenths:
-                tenths = int(10 * done / whole)
+            if bars.disable and int(10 * done / max(whole, 1)) > tenths:
+                tenths = int(10 * done / max(whole, 1))
                 rate = done / max(time.monotonic() - start, 1e-9)
                 left = timedelta(seconds=round(max(whole - done, 0) / rate))
                 print(f"{decimal(done)} of about {decimal(whole)}, {decimal(int(rate))}/s, {left} left", file=sys.stderr, flush=True)

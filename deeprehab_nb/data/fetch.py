@@ -18,7 +18,7 @@ from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
 from .manifest import Entry
-from ..errors import UserError
+from ..errors import UserError, shown
 
 # %% ../../nbs/data/fetch.ipynb #6faf2e91
 class FetchError(UserError):
@@ -137,23 +137,28 @@ def _get(session, url: str, headers: dict[str, str], patience: Patience):
     for _ in range(5):
         try:
             response = session.get(url, headers=headers, stream=True, allow_redirects=False, timeout=patience.timeout)
-        except requests.exceptions.SSLError:
-            raise Unreachable("the server's certificate is not one to be trusted") from None
+        except requests.exceptions.SSLError as error:
+            if "CERTIFICATE_VERIFY_FAILED" in str(error):
+                raise Unreachable("the server's certificate is not one to be trusted") from None
+            raise _Again("no secure connection to the server comes about", unreachable=True) from None
         except requests.ConnectionError as error:
             if isinstance(error.args[0], urllib3.exceptions.MaxRetryError):  # there was no connection at all
                 raise _Again("the server cannot be reached", unreachable=True) from None
             raise _Again("the connection was dropped before an answer") from None
         except requests.Timeout:
             raise _Again(f"the server does not answer within {patience.timeout:g} seconds") from None
-        except requests.RequestException as error:
-            raise FetchError(f"{url} is no address that can be fetched ({type(error).__name__}).") from None
+        except (requests.RequestException, urllib3.exceptions.HTTPError, UnicodeError) as error:
+            raise FetchError(f"it is no address that can be fetched from ({type(error).__name__})") from None
         if response.status_code not in (301, 302, 303, 307, 308):
             return response
-        target = urljoin(url, response.headers.get("Location", ""))
         response.close()
-        before, after = urlsplit(url), urlsplit(target)
+        try:
+            target = urljoin(url, response.headers.get("Location", ""))
+            before, after = urlsplit(url), urlsplit(target)
+        except ValueError:
+            raise FetchError("the server redirects to an address that is none") from None
         if after.hostname != before.hostname or (before.scheme, after.scheme) == ("https", "http"):
-            raise FetchError(f"the server redirects to {after.scheme}://{after.netloc}, which is not followed")
+            raise FetchError(f"the server redirects to {shown(f'{after.scheme}://{after.netloc}')}, which is not followed")
         url = target
     raise FetchError("the server redirects in a circle")
 
@@ -188,13 +193,14 @@ def _attempt(session, part: _Part, at_most: int, known: Entry | None, patience: 
         if status == 200:
             offset, total = 0, _number(get("Content-Length"))
             said = {"etag": get("ETag"), "date": get("Last-Modified"), "size": total}
-            part.begin(said)
         else:
             total = said.get("size")
         if known and total is not None and total != known.size:
             raise FetchError(_changed(f"it has {total:,} bytes instead of {known.size:,}", known))
         if (total or 0) > at_most:
             raise FetchError(f"the server announces {total:,} bytes, more than such a file can have")
+        if status == 200:
+            part.begin(said)
         _receive(response, part, offset, at_most, show, stop, total)
     return said
 
@@ -205,6 +211,7 @@ def _receive(response, part: _Part, offset: int, at_most: int, show, stop: threa
     pieces = response.raw.stream(CHUNK, decode_content=False)
     with part.path.open("r+b" if part.path.exists() else "wb", buffering=0) as file:
         file.seek(offset)
+        show(offset, total)
         while True:
             if stop.is_set():
                 raise Stopped

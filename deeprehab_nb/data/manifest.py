@@ -66,7 +66,7 @@ class Entry:
 MANIFEST = "manifest.json"
 """The name of the manifest in a dataset's folder."""
 _FORMAT, _LARGEST = 1, 2**22
-_NAME = re.compile(r"info\.json|recordings\.npz|fold([0-9]+)/[xy]_(train|test)_fold\1\.npy")
+_NAME = re.compile(r"info\.json|recordings\.npz|fold(0|[1-9][0-9]{0,3})/[xy]_(train|test)_fold\1\.npy")
 
 
 @dataclass(frozen=True)

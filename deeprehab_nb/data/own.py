@@ -25,7 +25,7 @@ from .archive import TASKS, Task, records
 from .info import LARGEST_INFO
 from .layout import check_dataset_name, data_root
 from .manifest import MANIFEST, Entry, add_to_manifest
-from .npy import read_array
+from .npy import read_array, read_arrays
 from .recordings import STORE, Recordings, write_recordings
 from .skeleton import Skeleton
 from ..errors import UserError, suggest
@@ -83,7 +83,7 @@ class _Sheet:
 
 def _number(cell: str, decimal: str) -> float | None:
     try:
-        return float(cell.replace(decimal, "."))
+        return float(cell.replace(decimal, ".").replace("_", "?"))  # Python takes 12_5 for 125
     except ValueError:
         return nan if cell.casefold() in ("", "na", "n/a", "null", "none") else None
 
@@ -621,7 +621,8 @@ def _check_free(name: str, root: Path, overwrite: bool) -> None:
             continue
         if not overwrite:
             raise UserError(f"There is a dataset {name} in {folder} already; choose another name, or overwrite it (`--overwrite`).")
-        if not folder.is_dir() or {path.name for path in folder.iterdir()} - {"info.json", MANIFEST, STORE}:
+        ours = folder.is_dir() and not {path.name for path in folder.iterdir()} - {"info.json", MANIFEST, STORE}
+        if not ours or (folder / STORE).exists() and "subjects" not in read_arrays(folder / STORE):
             raise UserError(f"{folder} is no earlier import and is not overwritten; choose another name, or move it away.")
 
 # %% ../../nbs/data/own.ipynb #8f38b55a

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['STORE', 'Part', 'bad_values', 'plain_labels', 'plain_scores', 'Recordings', 'write_recordings', 'read_recordings',
-           'ChangedFile', 'read_split', 'local_folds', 'convert', 'delete_originals', 'remarks']
+           'ChangedFile', 'read_split', 'local_folds', 'convert', 'left_out', 'delete_originals', 'remarks']
 
 # %% ../../nbs/data/recordings.ipynb #d7f6245f
 import hashlib
@@ -18,7 +18,7 @@ import numpy as np
 from .archive import in_archive, record
 from .info import Info, read_info
 from .layout import fold_file, original_files, original_folds
-from .manifest import Entry, add_to_manifest
+from .manifest import Entry, add_to_manifest, known_files
 from .npy import read_array, read_arrays, write_arrays
 from ..errors import UserError
 from ..files import sha256, whole_file
@@ -285,7 +285,7 @@ def _no_such_fold(folder: Path, fold: int) -> str:
 def _key(x: np.ndarray, label: object) -> bytes:
     """Tell recordings apart, the same recording with another label too."""
     digest = hashlib.blake2b(np.ascontiguousarray(x).data, digest_size=16)
-    digest.update(repr(label).encode())
+    digest.update(str(label).encode())  # 1 and '1' are the same class
     return digest.digest()
 
 
@@ -299,20 +299,38 @@ def _one_type(labels: list[int | float | str], path: Path) -> np.ndarray:
     return np.array(labels, dtype=np.int64)
 
 
-def _folds_to_convert(folder: Path, info: Info) -> Iterator[tuple[int, dict[str, Part], dict[str, str]]]:
+def _missing(folder: Path, fold: int) -> list[Path]:
+    return [path for path in original_files(folder, fold).values() if not path.is_file()]
+
+
+def _folds_to_convert(folder: Path, info: Info, accept_changed: bool) -> Iterator[tuple[int, dict[str, Part], dict[str, str]]]:
     """Yield number, content and sources of each fold: from the published files, or else from an older conversion."""
-    older = read_recordings(folder, info) if (folder / STORE).exists() else None
+    whole = {fold for fold in original_folds(folder) if not _missing(folder, fold)}
+    try:
+        older = read_recordings(folder, info) if (folder / STORE).exists() else None
+    except UserError:
+        if not whole:
+            raise
+        older = None  # it is damaged, and made anew
     if older and older.subjects is not None:
         raise UserError(f"The dataset in {folder} was not made from published files; import its recordings again from where they are.")
-    for fold in local_folds(folder):
+    known = {} if accept_changed else known_files(folder.name, folder)
+    for fold in sorted(whole | set(older.folds if older else ())):
         files = {fold_file(fold, *key): path for key, path in original_files(folder, fold).items()}
-        if all(path.is_file() for path in files.values()):
-            yield fold, _read_originals(folder, fold, info), {name: sha256(path) for name, path in files.items()}
+        if fold in whole:
+            digests = {name: sha256(path) for name, path in files.items()}
+            for name, digest in digests.items():
+                if name in known and known[name].sha256 != digest:
+                    raise ChangedFile(
+                        f"The file {files[name]} is not the one that was recorded; delete it, and `deeprehab datasets download "
+                        f"{folder.name}` fetches it anew, or give --accept-changed to take it as it is."
+                    )
+            yield fold, _read_originals(folder, fold, info), digests
         elif older and fold in older.folds:
             yield fold, _stored_parts(folder, older, fold), {n: older.sources[n] for n in files if n in older.sources}
 
 
-def convert(folder: Path) -> Recordings:
+def convert(folder: Path, accept_changed: bool = False) -> Recordings:
     """
     Check a dataset's files as published, and write ``recordings.npz`` beside them.
 
@@ -322,6 +340,8 @@ def convert(folder: Path) -> Recordings:
     ----------
     folder : Path
         Folder of the dataset.
+    accept_changed : bool
+        Take published files that differ from what the manifest says of them, and record them anew.
 
     Returns
     -------
@@ -331,14 +351,14 @@ def convert(folder: Path) -> Recordings:
     Raises
     ------
     UserError
-        If a file is missing, damaged or hostile, its content does not fit together, or the place cannot be
-        written. Nothing is changed then.
+        If a file is missing, damaged or hostile, is not the one that was recorded, its content does not fit together,
+        or the place cannot be written. Nothing is changed then.
     """
     info = read_info(folder / "info.json")
     classify = folder.parent.name == "classification"
     known: dict[bytes, int] = {}
     x, y, folds, sources, text = [], [], {}, {}, {}
-    for fold, parts, files in _folds_to_convert(folder, info):
+    for fold, parts, files in _folds_to_convert(folder, info, accept_changed):
         labels = [plain_labels(p.y, p.y_path) if classify else plain_scores(p.y, p.y_path).tolist() for p in parts.values()]
         text[any(isinstance(label, str) for half in labels for label in half)] = fold
         halves = []
@@ -358,8 +378,21 @@ def convert(folder: Path) -> Recordings:
     if len(text) == 2:
         raise UserError(f"The labels of {folder.name} are text in fold {text[True]} and numbers in fold {text[False]}; store them one way.")
     recordings = Recordings(np.stack(x), _one_type(y, folder) if classify else np.array(y), folds, sources=sources)
+    if accept_changed:
+        known = known_files(folder.name, folder)
+        files = {fold_file(fold, *key): path for fold in folds for key, path in original_files(folder, fold).items()}
+        changed = {name for name, digest in sources.items() if name in known and known[name].sha256 != digest}
+        add_to_manifest(folder, {name: Entry.of(files[name].read_bytes()) for name in changed if files[name].is_file()})
     write_recordings(folder, recordings)
     return recordings
+
+
+def left_out(folder: Path, recordings: Recordings) -> tuple[str, ...]:
+    """Say which folds were not converted because a published file is missing, one sentence each."""
+    return tuple(
+        f"Fold {fold} of {folder.name} was left out: {_missing(folder, fold)[0].name} is missing."
+        for fold in original_folds(folder) if fold not in recordings.folds
+    )
 
 
 def delete_originals(folder: Path) -> int:

@@ -76,10 +76,12 @@ def verify(dataset: str, root: str | os.PathLike | None = None) -> Report:
     """
     if in_archive(dataset) and not archive_folder(dataset, root).is_dir():
         return Report(dataset, (("missing", f"Nothing of {dataset} is here; `deeprehab datasets download {dataset}` fetches it."),), (), 0, 0)
-    folder = dataset_folder(dataset, root)
-    found = _Findings(folder)
-    sizes = [path.stat().st_size for path in found.files()]
-    return Report(dataset, tuple(found.look()), found.remarks, len(sizes), sum(sizes))
+    found = _Findings(dataset_folder(dataset, root))
+    try:
+        sizes = [path.stat().st_size for path in found.files()]
+        return Report(dataset, tuple(found.look()), found.remarks, len(sizes), sum(sizes))
+    except OSError as error:
+        return Report(dataset, (("corrupt", f"{error.filename} cannot be read ({error.strerror})."),), (), 0, 0)
 
 
 class _Findings:
@@ -112,6 +114,7 @@ class _Findings:
         except UserError as error:
             yield "corrupt", str(error)
             return
+        yield from self._compare_sources(known)
         for fold in self._folds():
             yield from self._fold(fold)
         if self.stored is not None:
@@ -134,7 +137,17 @@ class _Findings:
             path = self._path(name)
             if path.is_file() and (path.stat().st_size != entry.size or sha256(path) != entry.sha256):
                 when = f" on {entry.recorded[:10]}" if entry.recorded else ""
-                yield "changed", f"The file {path} is not the one that was recorded{when}."
+                again = "" if name == STORE or not in_archive(self.dataset) else "; delete it, and a download fetches it anew"
+                yield "changed", f"The file {path} is not the one that was recorded{when}{again}."
+
+    def _compare_sources(self, known: dict[str, Entry]) -> Iterator[tuple[State, str]]:
+        """Compare what was converted with what is here, and with what was recorded."""
+        for name, digest in (self.stored.sources if self.stored is not None else {}).items():
+            path, entry = self._path(name), known.get(name)
+            if entry and entry.sha256 != digest:
+                yield "changed", f"{self.folder / STORE} was made from another {name} than the one that was recorded; import the dataset again."
+            elif not entry and path.is_file() and sha256(path) != digest:
+                yield "changed", f"The file {path} was changed after it was converted; import the dataset again."
 
     def _fold(self, fold: int) -> Iterator[tuple[State, str]]:
         """Load a fold as an experiment would."""
@@ -147,5 +160,7 @@ class _Findings:
             return
         try:
             load_fold(self.dataset, fold, self.folder.parents[1])
+        except ChangedFile:
+            pass  # it was said above
         except UserError as error:
-            yield ("changed" if isinstance(error, ChangedFile) else "corrupt"), str(error)
+            yield "corrupt", str(error)
