@@ -10,6 +10,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -683,3 +684,108 @@ def test_a_damaged_manifest_is_named(serve, tmp_path):
     assert done.returncode in (1, 2)
     assert "manifest.json" in done.stderr and len(done.stderr.strip().splitlines()) == 1
     assert (place(root, name) / "manifest.json").read_text() == "{"
+
+
+# --- states that a kill or a user leaves behind ---
+
+
+def test_what_somebody_has_put_there_is_looked_at(serve, tmp_path):
+    server, root, name = serve("IRDS_clf_bn_EFR"), tmp_path / "root", "IRDS_clf_bn_EFR"
+    (place(root, name) / "fold0").mkdir(parents=True)
+    (place(root, name) / X).write_bytes(b"<html>404</html>")
+    shutil.copy(served(server, name) / Y, place(root, name) / Y)
+    done = downloaded(server, root, name, "--folds", "0")
+    assert f"{X} was there already" in done.stdout
+    assert broken(server, root, name) == missing(root, name, fold0(name)) == []
+    assert len(requests_for_files(server)) == 4  # all but the labels
+    assert manifest(root, name)[Y]["sha256"] == sha256(served(server, name) / Y)
+
+
+def test_a_conversion_that_a_change_has_overtaken_is_made_anew(serve, tmp_path):
+    """As after a kill between the arrival of a changed file and its conversion."""
+    server, root, name = serve("IRDS_clf_bn_EFR"), tmp_path / "root", "IRDS_clf_bn_EFR"
+    downloaded(server, root, name, "--folds", "0")
+    old = (place(root, name) / "recordings.npz").read_bytes()
+    change_on_server(server, name, X, keep_etag=False)
+    (place(root, name) / X).unlink()
+    (place(root, name) / "recordings.npz").unlink()
+    downloaded(server, root, name, "--folds", "0", "--accept-changed")
+    new = load_fold(name, 0, root).digest
+    (place(root, name) / "recordings.npz").write_bytes(old)
+    downloaded(server, root, name, "--folds", "0")
+    assert load_fold(name, 0, root).digest == new
+
+
+@pytest.mark.parametrize("fault, said", [
+    (Fault(location="http://[/x"), "address"), (Fault(location="http://a\x1b[2J/"), "redirects"), (Fault(headers={"Content-Length": "x"}), None),
+])
+def test_an_odd_answer_is_one_file_s_trouble(fault, said, serve, tmp_path):
+    server, root, name = serve("IRDS_clf_bn_EFR"), tmp_path / "root", "IRDS_clf_bn_EFR"
+    server.faults = {X: fault}
+    done = download(server, root, name, "--folds", "0")
+    assert "\x1b" not in done.stderr + done.stdout
+    if said:
+        assert done.returncode == 1 and said in complaint(done, name, X)
+    assert set(missing(root, name, fold0(name))) <= {X} and broken(server, root, name) == []
+
+
+def test_a_page_that_no_parser_takes(serve, tmp_path):
+    server, name = serve("IRDS_clf_bn_EFR"), "IRDS_clf_bn_EFR"
+    pages = Fault(change=lambda _: b'<![foo[ <a href="a&#27;[2Jb">', headers={"Content-Type": "text/html"})
+    server.faults = lambda path: None if path.endswith((".npy", ".json")) else pages
+    assert "\x1b" not in downloaded(server, tmp_path / "root", name, "--folds", "0").stdout
+
+
+@pytest.mark.parametrize("url", ["http://[", "http://a..b/", "http://127.0.0.1:99999/", "https:///x"])
+def test_an_address_that_is_none(url, tmp_path):
+    done = download(url, tmp_path / "root", "IRDS_clf_bn_EFR", "--folds", "0", timeout=30)
+    assert done.returncode in (1, 2)
+    for line in done.stderr.strip().splitlines():
+        sentence(line.removeprefix("deeprehab: "))
+
+
+def test_no_secure_connection(tmp_path):
+    """A port that hangs up at the first word of TLS is no matter of certificates, and is asked again."""
+    with socket.socket() as port:
+        port.bind(("127.0.0.1", 0))
+        port.listen()
+        met = []
+
+        def hang_up():
+            while True:
+                try:
+                    connection = port.accept()[0]
+                except OSError:
+                    return
+                met.append(connection.recv(10))
+                connection.close()
+
+        threading.Thread(target=hang_up, daemon=True).start()
+        done = download(f"https://127.0.0.1:{port.getsockname()[1]}/", tmp_path / "root", "IRDS_clf_bn_EFR", "--folds", "0", "--jobs", "1")
+    assert done.returncode == 1 and len(met) >= 5
+    assert "certificate" not in done.stderr
+
+
+def test_an_interruption_does_not_wait_for_a_silent_server(serve, tmp_path):
+    server, root, name = serve("IRDS_clf_bn_EFR"), tmp_path / "root", "IRDS_clf_bn_EFR"
+    server.faults = {X: Fault(stall=30)}
+    with start(server, root, name, "--timeout", "20") as process:
+        while not requests_for_files(server, X):
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        before = time.monotonic()
+        _, err = process.communicate(timeout=15)
+    assert process.returncode == 130 and "Interrupted" in err and time.monotonic() - before < 5
+    server.faults = {}
+    downloaded(server, root, name)
+
+
+def test_one_damaged_manifest_does_not_stop_the_others(serve, tmp_path):
+    server, root = serve("IRDS_clf_bn_EFR", "UIPRMD_reg_DS"), tmp_path / "root"
+    place(root, "IRDS_clf_bn_EFR").mkdir(parents=True)
+    (place(root, "IRDS_clf_bn_EFR") / "manifest.json").write_text("{")
+    done = download(server, root, "IRDS_clf_bn_EFR", "UIPRMD_reg_DS", "--folds", "0")
+    assert done.returncode == 1
+    sentence(done.stderr.strip().splitlines()[-1], "manifest.json")
+    assert missing(root, "UIPRMD_reg_DS", fold0("UIPRMD_reg_DS")) == []

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import unicodedata
 from pathlib import Path
 
@@ -576,3 +577,12 @@ def test_the_command_lists_all_that_is_wrong(folder, root):
 ])
 def test_options_that_do_not_go_together(root, options, named):
     refused(deeprehab("datasets", "import", "--root", root, *options), named)
+
+
+def test_only_an_import_is_overwritten(folder, root, sample):
+    """A dataset of another kind may be the only copy there is."""
+    other = root / "classification" / "Other"
+    shutil.copytree(sample / "classification" / "Synthetic_clf_bn_ArmRaise", other)
+    assert deeprehab("datasets", "import", "Other", "--root", root, "--delete-originals").returncode == 0
+    refused(deeprehab("datasets", "import", "--from", folder, "--root", root, "--name", "Other", "--folds", "2", "--overwrite"), "Other")
+    assert len(read_recordings(other, read_info(other / "info.json")).x) == 84

@@ -233,3 +233,90 @@ def test_a_dataset_that_never_was_npy(tmp_path):
     with pytest.raises(UserError) as error:
         convert(folder)
     sentence(str(error.value), str(folder))
+
+
+def recorded(folder):
+    """Record all published files in the manifest, as a download does."""
+    names = [path.relative_to(folder).as_posix() for path in folder.rglob("*.npy")]
+    entries = {name: {"sha256": sha256(folder / name), "size": (folder / name).stat().st_size} for name in names}
+    (folder / "manifest.json").write_text(json.dumps({"format": 1, "files": entries}))
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("before", [False, True], ids=["not yet converted", "converted"])
+def test_a_file_that_decayed_is_not_converted(copy_of, before):
+    folder = copy_of()
+    recorded(folder)
+    if before:
+        imported(folder)
+    flip(folder / "fold1" / "x_test_fold1.npy")
+    done = deeprehab("datasets", "import", folder.name, "--root", folder.parents[1], "--delete-originals")
+    assert done.returncode == 1 and len(list(folder.rglob("*.npy"))) == 12
+    sentence(done.stderr.strip(), "x_test_fold1.npy", "--accept-changed")
+    assert verified(folder)[0] == "changed"
+    imported(folder, "--accept-changed")
+    assert verified(folder) == ("complete", "")
+
+
+@pytest.mark.parametrize("damage", [lambda path: os.truncate(path, 1000), lambda path: path.write_bytes(b"")], ids=["cut", "empty"])
+def test_a_damaged_conversion_is_made_anew(copy_of, damage):
+    folder = copy_of()
+    before = digests(folder)
+    imported(folder)
+    damage(folder / STORE)
+    assert verified(folder)[0] == "corrupt"
+    imported(folder)
+    assert digests(folder) == before and verified(folder) == ("complete", "")
+
+
+def test_a_changed_file_with_an_old_date_is_noticed(copy_of):
+    folder = copy_of()
+    imported(folder)
+    flip(folder / "fold0" / "x_test_fold0.npy")
+    os.utime(folder / "fold0" / "x_test_fold0.npy", (1, 1))
+    state, said = verified(folder)
+    assert state == "changed" and "x_test_fold0.npy" in said
+
+
+def test_what_lies_beside_is_no_dataset(copy_of):
+    folder = copy_of()
+    for name in (".Mine.abcdef-1.part", f"{folder.name} (copy)"):
+        shutil.copytree(folder, folder.with_name(name))
+    (folder.parent / "notes").mkdir()
+    for command in ("list", "verify", "import"):
+        done = deeprehab("datasets", command, "--root", folder.parents[1])
+        assert done.returncode == 0, done.stderr
+        assert folder.name in done.stdout and "copy" not in done.stdout and "notes" not in done.stdout
+
+
+def test_a_dataset_without_a_description_is_not_passed_over(copy_of):
+    folder = copy_of()
+    (folder / "info.json").unlink()
+    for command in ("verify", "import"):
+        done = deeprehab("datasets", command, "--root", folder.parents[1])
+        assert done.returncode == 1
+        sentence(done.stderr.strip(), str(folder / "info.json"), "missing")
+
+
+def test_a_label_is_its_name(copy_of):
+    """Text in training and numbers in the test are one dataset's recordings, once each."""
+    folder = copy_of(PRESS)
+    before = digests(folder)
+    for fold in range(3):
+        path = folder / f"fold{fold}" / f"y_train_fold{fold}.npy"
+        np.save(path, np.load(path).astype(int).astype(str))
+    imported(folder, "--delete-originals")
+    assert len(read_recordings(folder, read_info(folder / "info.json")).x) == 84 and digests(folder) == before
+
+
+def test_a_fold_that_is_not_whole_is_named(copy_of):
+    folder = copy_of()
+    (folder / "fold1" / "y_test_fold1.npy").unlink()
+    done = imported(folder)
+    assert f"Fold 1 of {folder.name} was left out: y_test_fold1.npy is missing." in done.stdout
+    assert load(folder, 2)

@@ -448,8 +448,8 @@ def progress(plan: Plan) -> Iterator[Show]:
             bars.update(tasks[file], completed=n, total=total)
             done += n - arrived[file]
             arrived[file] = n
-            if total is not None:  # the size was an estimate
-                whole += total - sizes[file]
+            if total is not None:  # the size was an estimate; and a file that turned out to be damaged was not planned
+                whole += total - sizes.get(file, 0)
                 sizes[file] = total
             bars.update(everything, completed=done, total=whole)
             if bars.disable and int(10 * done / max(whole, 1)) > tenths:

@@ -147,8 +147,8 @@ def _get(session, url: str, headers: dict[str, str], patience: Patience):
             raise _Again("the connection was dropped before an answer") from None
         except requests.Timeout:
             raise _Again(f"the server does not answer within {patience.timeout:g} seconds") from None
-        except (requests.RequestException, urllib3.exceptions.HTTPError, UnicodeError) as error:
-            raise FetchError(f"it is no address that can be fetched from ({type(error).__name__})") from None
+        except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError):
+            raise FetchError("its address, or the one that the server redirects to, is none that can be fetched from") from None
         if response.status_code not in (301, 302, 303, 307, 308):
             return response
         response.close()
