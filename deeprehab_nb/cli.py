@@ -38,7 +38,7 @@ def _print_table(title: str, columns: dict[str, str], rows) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, show_header=any(map(str.strip, columns)))
     for name, justify in columns.items():
         table.add_column(Text(name), justify=justify, overflow="fold")
     for row in rows:
