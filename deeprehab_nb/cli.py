@@ -269,7 +269,7 @@ def download_datasets(
     except KeyboardInterrupt:
         typer.echo("\nInterrupted. What has arrived is kept; the same command goes on from there.", err=True)
         os._exit(130)  # not waiting for a server that may be silent; at any moment, only whole files have their names
-    typer.echo(f"Fetched {len(done.fetched):,} of {len(todo.missing):,} files, {decimal(done.n_bytes)}; converted {len(done.converted)} datasets.")
+    typer.echo(f"Fetched {len(done.fetched):,} of {done.n_wanted:,} files, {decimal(done.n_bytes)}; converted {len(done.converted)} datasets.")
     _finish(done.problems, done.remarks)
 
 

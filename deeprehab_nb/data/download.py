@@ -144,12 +144,13 @@ def plan(
     base_url, root = _address(base_url), data_root(root)
     wanted, missing, here, altered, problems = {}, [], [], [], []
     for record in chosen:
-        wanted[record.dataset] = _folds(record, folds)
+        chosen_folds = _folds(record, folds)
         try:
-            files, converted = list(files_of(record, wanted[record.dataset], root, base_url)), None
+            files, converted = list(files_of(record, chosen_folds, root, base_url)), None
         except UserError as error:  # its manifest
             problems.append(str(error))
             continue
+        wanted[record.dataset] = chosen_folds
         for file in files:
             if not file.path.is_file():
                 converted = _converted(record.dataset, root) if converted is None else converted
@@ -203,6 +204,8 @@ class Outcome:
 
     Attributes
     ----------
+    n_wanted : int
+        How many files were to be fetched.
     fetched : list of File
         Files that have arrived.
     n_bytes : int
@@ -215,6 +218,7 @@ class Outcome:
         What is odd, a sentence each.
     """
 
+    n_wanted: int = 0
     fetched: list[File] = field(default_factory=list)
     n_bytes: int = 0
     converted: list[str] = field(default_factory=list)
@@ -276,6 +280,7 @@ class _Download:
             f"{file.path} had not the {file.known.size:,} bytes that were recorded, and is fetched anew." for file in self.plan.altered
         ]
         missing = [*self.plan.missing, *(file for file in self.plan.here if not self._is_right(file))]
+        self.outcome.n_wanted = len(missing)
         left = Counter(file.dataset for file in missing)
         pool = ThreadPoolExecutor(n_jobs)
         try:
