@@ -17,7 +17,7 @@ from typing import Annotated
 
 import typer
 
-from .errors import NotebookError, UserError
+from .errors import NotebookError, UserError, plain_os_errors
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=(
     "Assess human motion from skeleton recordings: the data, the networks and the experiments of a benchmark of deep "
@@ -288,6 +288,7 @@ def verify_datasets(
     manifest: Annotated[Path | None, typer.Option(help="Also write the records of all these datasets' files to one file.")] = None,
 ) -> None:
     """Check all files of datasets against what was recorded of them, and load every fold. Those under ROOT unless some are named."""
+    from rich.console import Console
     from rich.filesize import decimal
     from rich.progress import track
 
@@ -304,8 +305,6 @@ def verify_datasets(
     chosen = [r.dataset for r in records()] if everything else names or [folder.name for folder in dataset_folders(root)]
     if not chosen:
         raise UserError(f"There are no datasets under {data_root(root)}; `deeprehab datasets download --all` fetches the paper's archive.")
-    from rich.console import Console
-
     checked = track(chosen, "checking", console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
     reports = [verify(name, root) for name in checked]
     rows = [(r.dataset, r.state, r.n_files, decimal(r.n_bytes)) for r in reports]
@@ -380,15 +379,14 @@ def _convert(names: list[str], root: Path | None, delete: bool, accept_changed: 
     with alone(data_root(root)):
         for folder in folders:
             try:
-                recordings = convert(folder, accept_changed)
-                noted += [*left_out(folder, recordings), *(f"{folder.name}: {remark}" for remark in remarks(folder.name, recordings))]
-                typer.echo(f"{folder.name}: {len(recordings.x)} recordings in {len(recordings.folds)} folds")
-                if delete:
-                    delete_originals(folder)
+                with plain_os_errors():
+                    recordings = convert(folder, accept_changed)
+                    noted += [*left_out(folder, recordings), *(f"{folder.name}: {remark}" for remark in remarks(folder.name, recordings))]
+                    typer.echo(f"{folder.name}: {len(recordings.x)} recordings in {len(recordings.folds)} folds")
+                    if delete:
+                        delete_originals(folder)
             except UserError as error:
                 problems.append(str(error))
-            except OSError as error:
-                problems.append(f"{error.filename} cannot be read or written ({error.strerror}).")
     _finish(problems, noted)
 
 # %% ../nbs/cli.ipynb #723bf948
@@ -499,12 +497,8 @@ def _cell(value: object) -> str:
 def main() -> None:
     """Run ``deeprehab``; the sentence of a `UserError` goes to stderr, with exit status 2."""
     try:
-        app()
+        with plain_os_errors():
+            app()
     except (UserError, NotebookError) as error:
         print(f"deeprehab: {error}", file=sys.stderr)
         sys.exit(2 if isinstance(error, UserError) else 1)
-    except OSError as error:
-        if error.filename is None:
-            raise
-        print(f"deeprehab: {error.filename} cannot be read or written ({error.strerror}).", file=sys.stderr)
-        sys.exit(2)

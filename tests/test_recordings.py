@@ -11,8 +11,9 @@ from conftest import change, deeprehab, load, refused, sentence
 
 from deeprehab_nb.data import load_fold, local_datasets
 from deeprehab_nb.data.info import read_info
+from deeprehab_nb.data.layout import STORE
 from deeprehab_nb.data.npy import write_arrays
-from deeprehab_nb.data.recordings import STORE, Recordings, convert, local_folds, read_recordings, write_recordings
+from deeprehab_nb.data.recordings import Recordings, convert, local_folds, read_recordings, write_recordings
 from deeprehab_nb.errors import UserError
 from deeprehab_nb.files import sha256
 

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from .archive import TASKS, Record, Task, in_archive, record
+from .archive import Record, Task, in_archive, record
 from .info import Info, read_info
-from .layout import data_root, dataset_folder
+from .layout import INFO, archive_folder, dataset_folder
 from .reader import Fold, load_fold
 from .recordings import local_folds
 from .skeleton import Skeleton
@@ -194,10 +194,10 @@ def describe(dataset: str, root: str | os.PathLike | None = None, fold: int | No
         If there is no such dataset or fold, or a file of it is damaged.
     """
     known = record(dataset) if in_archive(dataset) else None
-    if known and fold is None and not any((data_root(root) / task / dataset).is_dir() for task in TASKS):
+    if known and fold is None and not archive_folder(dataset, root).is_dir():
         return Description(dataset, known.task, known)
     folder = dataset_folder(dataset, root)
-    info = read_info(folder / "info.json")
+    info = read_info(folder / INFO)
     folds = local_folds(folder)
     summaries, first = [], {}
     for k in folds or [0] if fold is None else [fold]:

@@ -22,11 +22,11 @@ from urllib.parse import urljoin, urlsplit
 from .archive import Record, records
 from .fetch import USUAL_PATIENCE, NoRoom, Patience, Stopped, Unreachable, fetch
 from .info import LARGEST_INFO, parse_info, read_info
-from .layout import FOLD_FILES, alone, archive_folder, data_root, fold_file, original_files
+from .layout import INFO, STORE, alone, archive_folder, data_root, original_files
 from .manifest import Entry, add_to_manifest, known_files
 from .npy import parse_array
-from .recordings import STORE, convert, delete_originals, read_recordings, remarks
-from ..errors import UserError, shown
+from .recordings import convert, delete_originals, read_recordings, remarks
+from ..errors import UserError, plain_os_errors, shown
 from ..files import check_writable, read_file
 
 # %% ../../nbs/data/download.ipynb #c801958d
@@ -75,13 +75,11 @@ def files_of(record: Record, folds: Iterable[int], root: Path, base_url: str = B
         entry = known.get(name)
         return File(record.dataset, name, f"{base_url}{record.url_path}/{name}", path, entry.size if entry else size, at_most, entry)
 
-    yield file("info.json", folder / "info.json", 500, LARGEST_INFO)
+    yield file(INFO, folder / INFO, 500, LARGEST_INFO)
     for fold in folds:
-        places = original_files(folder, fold)
-        for variable, split in FOLD_FILES:
-            n_cases = record.n_samples * (1 if split == "test" else record.n_folds - 1) // record.n_folds
-            size = 128 + n_cases * (one if variable == "x" else 8)
-            yield file(fold_file(fold, variable, split), places[variable, split], size, whole)
+        for name, path in original_files(folder, fold).items():
+            n_cases = record.n_samples * (1 if "_test_" in name else record.n_folds - 1) // record.n_folds
+            yield file(name, path, 128 + n_cases * (one if "/x_" in name else 8), whole)
 
 
 @dataclass(frozen=True)
@@ -187,7 +185,7 @@ def _converted(dataset: str, root: Path) -> set[str]:
     folder = archive_folder(dataset, root)
     try:
         known = known_files(dataset, folder)
-        sources = read_recordings(folder, read_info(folder / "info.json")).sources if (folder / STORE).is_file() else {}
+        sources = read_recordings(folder, read_info(folder / INFO)).sources if (folder / STORE).is_file() else {}
     except UserError:
         return set()
     return {name for name, digest in sources.items() if name not in known or known[name].sha256 == digest}
@@ -361,21 +359,23 @@ class _Download:
 
     def _settle(self, dataset: str) -> None:
         """Convert a dataset that is complete."""
-        folder = archive_folder(dataset, self.plan.root)
         if dataset in self.failed or self.stop.is_set():
             return
         try:
-            names = {file.name for file in (*self.plan.missing, *self.plan.here) if file.dataset == dataset} - {"info.json"}
-            if not names <= _converted(dataset, self.plan.root) or any(file.dataset == dataset for file in self.outcome.fetched):
-                recordings = convert(folder, self.accept_changed)
-                self.outcome.converted.append(dataset)
-                self.outcome.remarks += [f"{dataset}: {remark}" for remark in remarks(dataset, recordings)]
-            if self.delete:
-                delete_originals(folder)
+            with plain_os_errors():
+                self._convert(dataset)
         except UserError as error:
             self.outcome.problems.append(str(error))
-        except OSError as error:
-            self.outcome.problems.append(f"{error.filename} cannot be read or written ({error.strerror}).")
+
+    def _convert(self, dataset: str) -> None:
+        folder = archive_folder(dataset, self.plan.root)
+        names = {file.name for file in (*self.plan.missing, *self.plan.here) if file.dataset == dataset} - {INFO}
+        if not names <= _converted(dataset, self.plan.root) or any(file.dataset == dataset for file in self.outcome.fetched):
+            recordings = convert(folder, self.accept_changed)
+            self.outcome.converted.append(dataset)
+            self.outcome.remarks += [f"{dataset}: {remark}" for remark in remarks(dataset, recordings)]
+        if self.delete:
+            delete_originals(folder)
 
     def _surprises(self, dataset: str) -> str:
         """Compare the server's page of a dataset with its record; a server need not have such pages."""
@@ -392,14 +392,14 @@ class _Download:
             names = listed(page, url)
         except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError, AssertionError):  # of the parser
             return ""
-        unknown = names - {"info.json", *(f"fold{fold}/" for fold in range(record.n_folds))}
+        unknown = names - {INFO, *(f"fold{fold}/" for fold in range(record.n_folds))}
         return f"{dataset}: the server also has {', '.join(map(shown, sorted(unknown)[:5]))}, of which the record knows nothing." if unknown else ""
 
 
 def _check(file: File) -> Callable[[bytes], object]:
     """Return what refuses a file's content if it is not what it should be."""
-    if file.name == "info.json":
-        return lambda content: parse_info(content, "info.json")
+    if file.name == INFO:
+        return lambda content: parse_info(content, INFO)
     return lambda content: parse_array(content, "what has arrived")
 
 

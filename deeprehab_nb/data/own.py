@@ -23,10 +23,10 @@ import numpy as np
 
 from .archive import TASKS, Task, records
 from .info import LARGEST_INFO
-from .layout import check_dataset_name, data_root
-from .manifest import MANIFEST, Entry, add_to_manifest
+from .layout import INFO, MANIFEST, STORE, check_dataset_name, data_root
+from .manifest import Entry, add_to_manifest
 from .npy import read_array, read_arrays
-from .recordings import STORE, Recordings, write_recordings
+from .recordings import Recordings, write_recordings
 from .skeleton import Skeleton
 from ..errors import UserError, suggest
 from ..files import read_file, whole_file
@@ -585,8 +585,8 @@ def import_own(
     info = _info(body, length, classify, len(set(subjects.tolist())))
     with whole_file(folder) as temporary:
         temporary.mkdir()
-        (temporary / "info.json").write_bytes(info)
-        add_to_manifest(temporary, {"info.json": Entry.of(info)})
+        (temporary / INFO).write_bytes(info)
+        add_to_manifest(temporary, {INFO: Entry.of(info)})
         write_recordings(temporary, content)
     classes, counts = np.unique(y, return_counts=True)
     return Imported(
@@ -621,7 +621,7 @@ def _check_free(name: str, root: Path, overwrite: bool) -> None:
             continue
         if not overwrite:
             raise UserError(f"There is a dataset {name} in {folder} already; choose another name, or overwrite it (`--overwrite`).")
-        ours = folder.is_dir() and not {path.name for path in folder.iterdir()} - {"info.json", MANIFEST, STORE}
+        ours = folder.is_dir() and not {path.name for path in folder.iterdir()} - {INFO, MANIFEST, STORE}
         if not ours or (folder / STORE).exists() and "subjects" not in read_arrays(folder / STORE):
             raise UserError(f"{folder} is no earlier import and is not overwritten; choose another name, or move it away.")
 

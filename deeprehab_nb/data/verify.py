@@ -14,11 +14,11 @@ from typing import Literal
 
 from .archive import in_archive, record
 from .info import read_info
-from .layout import archive_folder, dataset_folder, fold_file, original_files, original_folds
+from .layout import INFO, STORE, archive_folder, dataset_folder, original_files, original_folds
 from .manifest import Entry, known_files
 from .reader import load_fold
-from .recordings import STORE, ChangedFile, read_recordings, remarks
-from ..errors import UserError
+from .recordings import ChangedFile, read_recordings, remarks
+from ..errors import UserError, plain_os_errors
 from ..files import sha256
 
 # %% ../../nbs/data/verify.ipynb #d14677a4
@@ -78,10 +78,11 @@ def verify(dataset: str, root: str | os.PathLike | None = None) -> Report:
         return Report(dataset, (("missing", f"Nothing of {dataset} is here; `deeprehab datasets download {dataset}` fetches it."),), (), 0, 0)
     found = _Findings(dataset_folder(dataset, root))
     try:
-        sizes = [path.stat().st_size for path in found.files()]
-        return Report(dataset, tuple(found.look()), found.remarks, len(sizes), sum(sizes))
-    except OSError as error:
-        return Report(dataset, (("corrupt", f"{error.filename} cannot be read ({error.strerror})."),), (), 0, 0)
+        with plain_os_errors():
+            sizes = [path.stat().st_size for path in found.files()]
+            return Report(dataset, tuple(found.look()), found.remarks, len(sizes), sum(sizes))
+    except UserError as error:
+        return Report(dataset, (("corrupt", str(error)),), (), 0, 0)
 
 
 class _Findings:
@@ -93,7 +94,7 @@ class _Findings:
 
     def files(self) -> Iterator[Path]:
         """List the files that belong to the dataset."""
-        candidates = [self.folder / "info.json", self.folder / STORE]
+        candidates = [self.folder / INFO, self.folder / STORE]
         candidates += [path for fold in original_folds(self.folder) for path in original_files(self.folder, fold).values()]
         yield from (path for path in candidates if path.is_file())
 
@@ -105,11 +106,11 @@ class _Findings:
             yield "corrupt", str(error)
             known = {}
         yield from self._compare(known)
-        if not (self.folder / "info.json").is_file():
-            yield "missing", f"The file {self.folder / 'info.json'} is missing."
+        if not (self.folder / INFO).is_file():
+            yield "missing", f"The file {self.folder / INFO} is missing."
             return
         try:
-            info = read_info(self.folder / "info.json")
+            info = read_info(self.folder / INFO)
             self.stored = read_recordings(self.folder, info) if (self.folder / STORE).is_file() else None
         except UserError as error:
             yield "corrupt", str(error)
@@ -126,10 +127,8 @@ class _Findings:
 
     def _path(self, name: str) -> Path:
         """Return where a file lies of which the manifest speaks."""
-        fold = name.partition("/")[0].removeprefix("fold")
-        if "/" not in name or not fold.isdigit():
-            return self.folder / name
-        return next(p for k, p in original_files(self.folder, int(fold)).items() if fold_file(int(fold), *k) == name)
+        fold, slash, _ = name.removeprefix("fold").partition("/")
+        return original_files(self.folder, int(fold))[name] if slash else self.folder / name
 
     def _compare(self, known: dict[str, Entry]) -> Iterator[tuple[State, str]]:
         """Compare what is here with what was recorded."""
@@ -137,7 +136,8 @@ class _Findings:
             path = self._path(name)
             if path.is_file() and (path.stat().st_size != entry.size or sha256(path) != entry.sha256):
                 when = f" on {entry.recorded[:10]}" if entry.recorded else ""
-                again = "" if name == STORE or not in_archive(self.dataset) else "; delete it, and a download fetches it anew"
+                fetched = name != STORE and in_archive(self.dataset)
+                again = "; delete it, and a download fetches it anew" if fetched else "; import the dataset again" if name == STORE else ""
                 yield "changed", f"The file {path} is not the one that was recorded{when}{again}."
 
     def _compare_sources(self, known: dict[str, Entry]) -> Iterator[tuple[State, str]]:

@@ -24,7 +24,7 @@ from aeon.utils.conversion import convert_collection
 from aeon.utils.validation.collection import get_type
 
 from ..data.reader import Normalisation
-from ..data.recordings import bad_values
+from ..data.recordings import bad_values, one_each
 from ..data.skeleton import Skeleton
 from ..errors import UserError
 from ..files import whole_file
@@ -62,21 +62,9 @@ def _recordings(X: object) -> np.ndarray:
     return X
 
 
-def _one_each(y: object, n_cases: int, what: str) -> np.ndarray:
-    """Return labels or scores as an array (n_cases,)."""
-    y = np.asarray(y)
-    if y.ndim == 2 and y.shape[1] == 1:
-        y = y[:, 0]
-    if y.ndim != 1:
-        raise UserError(f"The {what}s must have the shape (n_cases,), not {y.shape}.")
-    if len(y) != n_cases:
-        raise UserError(f"There are {len(y)} {what}s for {n_cases} recordings; they must match.")
-    return y
-
-
 def _labels(y: object, n_cases: int) -> np.ndarray:
     """Return labels that can be sorted and stored: all text, all truth values or all numbers."""
-    y = _one_each(y, n_cases, "label")
+    y = one_each(np.asarray(y), n_cases, "The labels")
     if y.dtype.kind not in "biufU" or y.dtype.itemsize > 8 and y.dtype.kind == "f":
         values = [v.item() if isinstance(v, np.generic) else v for v in y.tolist()]
         y = np.empty(n_cases, dtype=object)
@@ -93,7 +81,7 @@ def _labels(y: object, n_cases: int) -> np.ndarray:
 
 def _scores(y: object, n_cases: int) -> np.ndarray:
     """Return scores as float64."""
-    y = _one_each(y, n_cases, "score")
+    y = one_each(np.asarray(y), n_cases, "The scores")
     try:
         if y.dtype.kind not in "biufO" or any(isinstance(v, str) for v in y.tolist()):
             raise TypeError
