@@ -22,7 +22,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from .archive import TASKS, Task, records
-from .info import LARGEST_INFO
+from .info import LARGEST_INFO, parse_object
 from .layout import INFO, MANIFEST, STORE, check_dataset_name, data_root
 from .manifest import Entry, add_to_manifest
 from .npy import read_array, read_arrays
@@ -144,20 +144,11 @@ class _Body:
 
 
 def _read_body(path: Path) -> _Body:
-    import json5  # a slow parser for a small file
-
     def refuse(what: str) -> UserError:
         return UserError(f"In {path}, {what}.")
 
     content = read_file(path, LARGEST_INFO, "; it names the joints, n_dims and the kinematic_tree")
-    try:
-        found = json5.loads(content.decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        reason = str(error).splitlines()[0] if isinstance(error, ValueError) else "nested too deeply"
-        reason = "".join(c if c.isprintable() else " " for c in reason)
-        raise UserError(f"The file {path} is not valid JSON: {reason}.") from None
-    if not isinstance(found, dict):
-        raise UserError(f"The file {path} must hold a JSON object: {{\"joints\": [...], \"n_dims\": 3, ...}}.")
+    found = parse_object(content, path)
     for key in found:
         if key not in _SKELETON_KEYS:
             hint = suggest(key, _SKELETON_KEYS) or f" There are: {', '.join(_SKELETON_KEYS)}."
