@@ -75,7 +75,7 @@ def _check_x(x: np.ndarray, path: Path, info: Info) -> np.ndarray:
     return x.astype(np.float64, copy=False)
 
 
-def one_each(y: np.ndarray, n_cases: int, what: str) -> np.ndarray:
+def one_each(y: np.ndarray, n_cases: int, what: str, where: str = "") -> np.ndarray:
     """
     Return labels or scores, one for each recording, as (n_cases,).
 
@@ -85,7 +85,9 @@ def one_each(y: np.ndarray, n_cases: int, what: str) -> np.ndarray:
     n_cases : int
         Number of recordings.
     what : str
-        What sentences begin with, such as ``"The labels"``.
+        What sentences call them, such as ``"labels"``.
+    where : str
+        Where they are, such as ``" in y.npy"``.
 
     Raises
     ------
@@ -95,14 +97,14 @@ def one_each(y: np.ndarray, n_cases: int, what: str) -> np.ndarray:
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
     if y.ndim != 1:
-        raise UserError(f"{what} have the shape {y.shape}; it must be (n_cases,) or (n_cases, 1).")
+        raise UserError(f"The {what}{where} have the shape {y.shape}; it must be (n_cases,) or (n_cases, 1).")
     if len(y) != n_cases:
-        raise UserError(f"{what} are {len(y)}, but there are {n_cases} recordings; they must match.")
+        raise UserError(f"There are {len(y)} {what} for {n_cases} recordings{where}; they must match.")
     return y
 
 
 def _check_y(y: np.ndarray, path: Path, n_cases: int) -> np.ndarray:
-    return one_each(y, n_cases, f"The labels or scores in {path}")
+    return one_each(y, n_cases, "labels or scores", f" in {path}")
 
 
 def _read_originals(folder: Path, fold: int, info: Info) -> dict[str, Part]:

@@ -64,7 +64,7 @@ def _recordings(X: object) -> np.ndarray:
 
 def _labels(y: object, n_cases: int) -> np.ndarray:
     """Return labels that can be sorted and stored: all text, all truth values or all numbers."""
-    y = one_each(np.asarray(y), n_cases, "The labels")
+    y = one_each(np.asarray(y), n_cases, "labels")
     if y.dtype.kind not in "biufU" or y.dtype.itemsize > 8 and y.dtype.kind == "f":
         values = [v.item() if isinstance(v, np.generic) else v for v in y.tolist()]
         y = np.empty(n_cases, dtype=object)
@@ -81,7 +81,7 @@ def _labels(y: object, n_cases: int) -> np.ndarray:
 
 def _scores(y: object, n_cases: int) -> np.ndarray:
     """Return scores as float64."""
-    y = one_each(np.asarray(y), n_cases, "The scores")
+    y = one_each(np.asarray(y), n_cases, "scores")
     try:
         if y.dtype.kind not in "biufO" or any(isinstance(v, str) for v in y.tolist()):
             raise TypeError
