@@ -140,6 +140,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _head(self, status: int, headers: dict[str, str | None]) -> None:
         self.request_.status = status
+        if self.command == "HEAD":
+            self.server.archive.ends(self.request_)
         self.send_response(status)
         for name, value in headers.items():
             if value is not None:
@@ -206,6 +208,8 @@ class _Handler(BaseHTTPRequestHandler):
                 stalls = False
             piece = piece[: min(left, PIECE)]
             left -= len(piece)
+            if self.request_.sent + len(piece) == len(body) and not fault.chunked:
+                self.server.archive.ends(self.request_)
             if piece:
                 self._send(b"%x\r\n%b\r\n" % (len(piece), piece) if fault.chunked else piece)
             if left <= 0:
@@ -263,15 +267,19 @@ class ArchiveServer:
         the last one that concerns the request.
     rate : float, optional
         Bytes per second, for all connections together.
-    active, max_active : int
-        How many requests are being answered now, and the highest number that were at the same time.
+    active : int
+        How many requests are being answered now.
+    max_active : int
+        The highest number that were at the same time. Here a request ends before its last bytes are sent: once they
+        are, the client's next request may come before this one's thread goes on.
     """
 
     def __init__(self, folder: Path, rate: float | None = None):
         self.folder, self.rate = Path(folder).absolute(), rate
         self.faults: dict[str, Fault | list[Fault]] | Callable[[str], Fault | list[Fault] | None] = {}
         self.log: list[Request] = []
-        self.max_active = self.active = 0
+        self.active = self.max_active = 0
+        self._unanswered: set[int] = set()
         self.connections: set[socket.socket] = set()
         self.stopped = threading.Event()
         self._lock, self._due = threading.Lock(), 0.0
@@ -304,12 +312,19 @@ class ArchiveServer:
         with self._lock:
             self.log.append(request)
             self.active += 1
-            self.max_active = max(self.max_active, self.active)
+            self._unanswered.add(id(request))
+            self.max_active = max(self.max_active, len(self._unanswered))
         try:
             yield
         finally:
+            self.ends(request)
             with self._lock:
                 self.active -= 1
+
+    def ends(self, request: Request) -> None:
+        """Tell that a request's last bytes are about to be sent, if that has not been told."""
+        with self._lock:
+            self._unanswered.discard(id(request))
 
     def fault(self, request: Request) -> Fault:
         """Return what goes wrong with a request; a fault without effect where nothing does."""
