@@ -17,6 +17,7 @@ from conftest import COMMAND, ENVIRONMENT, ROOT, change, deeprehab, load, refuse
 
 from deeprehab_nb.errors import UserError
 from deeprehab_nb.experiment import report
+from deeprehab_nb.experiment.code import code_version
 from deeprehab_nb.experiment.notebook import execute
 from deeprehab_nb.experiment.progress import PROGRESS
 from deeprehab_nb.experiment.run import run_experiment
@@ -142,7 +143,7 @@ def test_the_provenance_says_what_made_it(experiment):
     assert said["synthetic"] is True
     assert said["experiment"] == {
         "dataset": CLASSES, "fold": 0, "model": "FCN", "hyperparameters": {}, "epochs": 3, "batch_size": 64, "seed": 0,
-        "data_digest": experiment.load().digest,
+        "data_digest": experiment.load().digest, "code": code_version("FCN"),
     }
     assert [run["run"] for run in said["runs"]] == [0, 1] and said["runs"][0]["seed"] != said["runs"][1]["seed"]
     for run in said["runs"]:

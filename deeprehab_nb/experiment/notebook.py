@@ -39,7 +39,9 @@ def _silent_kernel() -> type:
 
 def _parameters(experiment: Experiment) -> dict[str, object]:
     """Return the notebook's parameters as papermill can write them."""
-    names = ("dataset", "fold", "model", "epochs", "runs", "batch_size", "seed")
+    names = (
+        "dataset", "fold", "model", "epochs", "runs", "batch_size", "seed", "checkpoint_epochs", "checkpoint_seconds", "cell",
+    )
     return {name: getattr(experiment, name) for name in names} | {
         "root": str(experiment.root), "out": str(experiment.out), "hyperparameters": dict(experiment.hyperparameters),
     }

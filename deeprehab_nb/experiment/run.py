@@ -43,7 +43,7 @@ def _make_run(
     outputs = predict(network, fold.x_test, experiment.batch_size)
     inference_time = time.perf_counter() - start
     provenance = {
-        "experiment": experiment.identity(fold),
+        "experiment": experiment.identity(fold.digest),
         "seed": seed,
         "best_epoch": history.best_epoch,
         "training_loss": history.best_loss,

@@ -7,6 +7,7 @@ __all__ = ['Experiment', 'Run', 'run_folder', 'save_run', 'load_run', 'write_jso
            'is_complete']
 
 # %% ../../nbs/experiment/store.ipynb #90cba39b
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ import numpy as np
 from ..data.layout import data_root, dataset_folder
 from ..data.reader import Fold, load_fold
 from ..errors import UserError
+from .code import code_version
 from ..files import sha256, whole_file
 from ..models.zoo import check_model
 from ..training.ensemble import Prediction, judge
@@ -55,6 +57,11 @@ class Experiment:
         Every run's seed follows from this one and the run's number.
     hyperparameters : dict
         Those of the network that differ from the paper's.
+    checkpoint_epochs, checkpoint_seconds : int
+        An unfinished run is saved when so many epochs or seconds have passed since it was saved last; 0 for never. It
+        changes no result.
+    cell : str
+        An experiment of a benchmark has its digest here; its folder's name ends in it. See `digest`.
 
     Raises
     ------
@@ -72,13 +79,16 @@ class Experiment:
     batch_size: int = 64
     seed: int = 0
     hyperparameters: Mapping[str, object] = field(default_factory=dict)
+    checkpoint_epochs: int = 0
+    checkpoint_seconds: int = 60
+    cell: str = ""
 
     def __post_init__(self):
         check_model(self.model)
         if not isinstance(self.hyperparameters, Mapping):
             raise UserError(f"hyperparameters must be a table of names and values, not {self.hyperparameters!r}.")
         clean = {name: _whole(getattr(self, name), name, 1) for name in ("epochs", "runs", "batch_size")}
-        clean |= {name: _whole(getattr(self, name), name, 0) for name in ("fold", "seed")}
+        clean |= {name: _whole(getattr(self, name), name, 0) for name in ("fold", "seed", "checkpoint_epochs", "checkpoint_seconds")}
         clean |= {"root": data_root(self.root), "out": Path(self.out or "runs").expanduser()}
         for name, value in clean.items():
             object.__setattr__(self, name, value)
@@ -91,12 +101,17 @@ class Experiment:
     def folder(self) -> Path:
         """The experiment's folder; raises UserError where the dataset does not exist."""
         task = dataset_folder(self.dataset, self.root).parent.name
-        return self.out / task / self.dataset / f"fold{self.fold}" / self.model
+        return self.out / task / self.dataset / f"fold{self.fold}" / (f"{self.model}-{self.cell}" if self.cell else self.model)
 
-    def identity(self, fold: Fold) -> dict[str, object]:
-        """Return what determines the result of a run, but for its number: parameters, and a digest of the data."""
+    def identity(self, data_digest: str) -> dict[str, object]:
+        """Return what determines the result of a run, but for its number: parameters, the data's digest, the code."""
         names = ("dataset", "fold", "model", "hyperparameters", "epochs", "batch_size", "seed")
-        return {name: getattr(self, name) for name in names} | {"data_digest": fold.digest}
+        return {name: getattr(self, name) for name in names} | {"data_digest": data_digest, "code": code_version(self.model)}
+
+    def digest(self, data_digest: str) -> str:
+        """Return twelve hexadecimal digits that differ wherever the identity does."""
+        text = json.dumps(self.identity(data_digest), sort_keys=True, default=dict)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 # %% ../../nbs/experiment/store.ipynb #40b76f2e
 @dataclass(frozen=True, eq=False)
@@ -175,7 +190,7 @@ def load_run(folder: Path, number: int, experiment: Experiment, fold: Fold) -> R
     damaged = UserError(f"The folder {place} is damaged; remove it and run again.")
     try:
         provenance = json.loads((place / "provenance.json").read_text(encoding="utf-8"))
-        found, wanted = provenance["experiment"], json.loads(json.dumps(experiment.identity(fold)))
+        found, wanted = provenance["experiment"], json.loads(json.dumps(experiment.identity(fold.digest)))
         differing = [f"{name} {found.get(name)!r}, not {value!r}" for name, value in wanted.items() if found.get(name) != value]
         with np.load(place / "predictions.npz") as saved:
             outputs = saved["outputs"]
@@ -209,7 +224,7 @@ def save_ensemble(experiment: Experiment, fold: Fold, runs: list[Run], predictio
         "task": fold.task, "runs": numbers, "metrics": prediction.metrics,
     })
     write_json(experiment.folder / "provenance.json", {
-        "experiment": experiment.identity(fold),
+        "experiment": experiment.identity(fold.digest),
         "synthetic": fold.synthetic,
         "n_train": len(fold.x_train), "n_test": len(fold.x_test),
         "n_channels": fold.n_channels, "n_timepoints": fold.n_timepoints,
