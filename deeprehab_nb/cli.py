@@ -4,14 +4,16 @@
 
 # %% auto #0
 __all__ = ['app', 'datasets', 'Dataset', 'Models', 'Settings', 'Root', 'Names', 'Everything', 'DeleteOriginals', 'AcceptChanged',
-           'list_datasets', 'describe_dataset', 'write_sample_archive', 'download_datasets', 'verify_datasets',
-           'import_datasets', 'run_one', 'print_costs', 'main']
+           'benchmark', 'File', 'Cores', 'Gpus', 'PerGpu', 'list_datasets', 'describe_dataset', 'write_sample_archive',
+           'download_datasets', 'verify_datasets', 'import_datasets', 'run_one', 'plan_benchmark', 'run_benchmark',
+           'show_status', 'print_costs', 'main']
 
 # %% ../nbs/cli.ipynb #93f34c40
 import logging
 import os
 import signal
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -369,14 +371,14 @@ def import_datasets(
 
 
 def _convert(names: list[str], root: Path | None, delete: bool, accept_changed: bool) -> None:
-    from deeprehab_nb.data.layout import alone, data_root, dataset_folder, dataset_folders, original_folds
+    from deeprehab_nb.data.layout import alone_in, data_root, dataset_folder, dataset_folders, original_folds
     from deeprehab_nb.data.recordings import convert, delete_originals, left_out, remarks
 
     folders = [dataset_folder(name, root) for name in names] or [f for f in dataset_folders(root) if list(original_folds(f))]
     if not folders:
         raise UserError(f"There are no published files to convert under {data_root(root)}.")
     problems, noted = [], []
-    with alone(data_root(root)):
+    with alone_in(data_root(root)):
         for folder in folders:
             try:
                 with plain_os_errors():
@@ -429,6 +431,179 @@ def run_one(
     metrics = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in ensemble["metrics"].items())
     typer.echo(f"{'' if new else 'Already complete. '}{what}: {metrics}")
     typer.echo(f"Report: {experiment.folder / 'experiment.ipynb'}")
+
+# %% ../nbs/cli.ipynb #3f311243
+benchmark = typer.Typer(no_args_is_help=True, help="Plan, run and watch a grid of experiments that a file describes.")
+app.add_typer(benchmark, name="benchmark")
+
+File = Annotated[
+    str, typer.Argument(metavar="FILE", help="A benchmark's file, or the name of one that is ready: smoke, paper, classification, regression.")
+]
+Cores = Annotated[int | None, typer.Option(help="How many cores to use.", show_default="all", min=1)]
+Gpus = Annotated[int | None, typer.Option(help="How many GPUs to use.", show_default="all", min=0)]
+PerGpu = Annotated[int, typer.Option(help="How many cells share a GPU.", min=1, max=64)]
+
+
+def _planned(file: str):
+    """Read a benchmark's file and its recordings; return it and its cells."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from deeprehab_nb.experiment.grid import read_benchmark
+    from deeprehab_nb.experiment.plan import cells
+
+    described = read_benchmark(file)
+    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task("reading the recordings", total=1.0)
+        return described, cells(described, lambda done: bar.update(task, completed=done))
+
+
+@benchmark.command("plan")
+def plan_benchmark(
+    file: File,
+    cores: Cores = None,
+    gpus: Gpus = None,
+    per_gpu: PerGpu = 1,
+    every_cell: Annotated[bool, typer.Option("--cells", help="List every cell.")] = False,
+    trial: Annotated[bool, typer.Option("--trial/--no-trial", help="Where nothing is known of this machine, time some training steps first.")] = True,
+) -> None:
+    """Say which cells a benchmark has, what is done, and what the rest will take."""
+    from rich.filesize import decimal
+
+    from deeprehab_nb.experiment.estimate import estimate
+    from deeprehab_nb.experiment.workflow import Machine, duration, survey
+
+    described, of = _planned(file)
+    machine = Machine.this(cores, gpus, per_gpu)
+    now = survey(of)
+    todo = [cell for cell, standing in zip(of, now.standings, strict=True) if standing.state != "complete"]
+    expected = estimate(todo, described.out, described.resources.threads, trial)
+    seconds = dict(zip(map(id, todo), expected.seconds, strict=True))
+    if every_cell:
+        _print_table("Cells", {"cell": "left", "state": "left", "about": "right"}, [
+            (cell.label, standing.state, duration(seconds[id(cell)]) if id(cell) in seconds else "")
+            for cell, standing in zip(of, now.standings, strict=True)
+        ])
+    rows: dict[str, list] = {}
+    for cell, standing in zip(of, now.standings, strict=True):
+        row = rows.setdefault(cell.experiment.dataset, [set(), 0, 0, 0.0, 0])
+        row[0].add(cell.experiment.fold)
+        row[1] += 1
+        row[2] += standing.state == "complete"
+        row[3] += seconds.get(id(cell), 0.0)
+        row[4] += bool(cell.facts.problem)
+    numbers = dict.fromkeys(("folds", "cells", "complete", "left", "about, one by one", "without recordings"), "right")
+    _print_table(f"{described.path}: {len(rows)} datasets, results in {described.out}", {"dataset": "left"} | numbers, [
+        (name, len(folds), n, done, n - done, duration(time) if n > done else "", missing or "")
+        for name, (folds, n, done, time, missing) in rows.items()
+    ])
+    typer.echo(now)
+    if todo:
+        at_once, left = machine.at_once(described), sum(expected.seconds)
+        time = max(left / at_once, max(expected.seconds))
+        gpu = f", {len(machine.gpus)} GPU{'s' * (len(machine.gpus) > 1)}" if machine.gpus else ", no GPU"
+        typer.echo(f"What is left: about {duration(time)} on {machine.cores} cores{gpu}, {at_once} at once; {decimal(int(sum(expected.n_bytes)))} of disk, of which {decimal(_free(described.out))} are free.")
+        typer.echo(f"The estimate rests on {expected.source}.")
+    problems = dict.fromkeys(cell.facts.problem for cell in of if cell.facts.problem)
+    _finish([], list(problems))
+
+
+@benchmark.command("run")
+def run_benchmark(
+    file: File,
+    cores: Cores = None,
+    gpus: Gpus = None,
+    per_gpu: PerGpu = 1,
+    profile: Annotated[str | None, typer.Option(help="A profile of the engine: slurm, or the folder of one of your own.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only let the engine say what it would do.")] = False,
+) -> None:
+    """Run what is left of a benchmark, then collect its results. Goes on where it was interrupted, killed or switched off."""
+    from deeprehab_nb.experiment import workflow
+
+    described, of = _planned(file)
+    machine = workflow.Machine.this(cores, gpus, per_gpu)
+    with _showing(of) as look:
+        signal_number = workflow.run_benchmark(described, of, machine, look, profile, dry_run)
+    now = workflow.survey(of)
+    if dry_run:
+        typer.echo(f"The engine would start {len(of) - now.n('complete'):,} of {len(of):,} cells; what it says of each is in {described.out / workflow.STATE / 'engine.log'}.")
+        return
+    typer.echo(now)
+    if signal_number:
+        typer.echo("Interrupted. Every training has saved its state; the same command goes on from there.", err=True)
+        raise typer.Exit(128 + signal_number)
+    _print_failures(now)
+    # COLLECT
+    if now.n("complete") < len(of):
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _showing(of):
+    """Show how far a benchmark is: as a bar in a terminal, else as lines, whenever cells have ended."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    said = ""
+
+    def say(now) -> None:
+        nonlocal said
+        counts = f"{now.n('complete')} {now.n('failed')}"
+        if counts != said:
+            said = counts
+            print(f"{now}; running: {', '.join(cell.label for cell, _ in now.those('running')) or 'none'}", file=sys.stderr, flush=True)
+
+    if not sys.stderr.isatty():
+        yield say
+        return
+    columns = (BarColumn(30), TextColumn("{task.fields[now]}"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=len(of), now="starting")
+
+        def update(now) -> None:
+            running = now.those("running")
+            done = now.n("complete") + now.n("failed") + sum(standing.done for _, standing in running)
+            lines = [str(now), *(f"{cell.label}: {standing.message}" for cell, standing in running[:20])]
+            bar.update(task, completed=done, now="\n".join(lines))
+
+        yield update
+
+
+def _print_failures(now) -> None:
+    failed = now.those("failed")
+    for cell, standing in failed:
+        where = f" Notebook: {standing.notebook}" if standing.notebook else ""
+        typer.echo(f"{cell.label} failed: {standing.message}{where}", err=True)
+    if failed:
+        typer.echo(f"{len(failed)} cell{'s' * (len(failed) > 1)} failed; the same command tries {'them' if len(failed) > 1 else 'it'} again.", err=True)
+
+
+@benchmark.command("status")
+def show_status(
+    file: File,
+    watch: Annotated[bool, typer.Option("--watch", help="Go on showing, until the benchmark ends or Ctrl-C.")] = False,
+) -> None:
+    """Say how far a benchmark is, from any terminal: what runs, what failed and why, and how long the rest will take."""
+    import time
+
+    from deeprehab_nb.experiment.workflow import STATE, is_running, survey
+
+    described, of = _planned(file)
+    running = is_running(described.out / STATE)
+    if watch and running:
+        with _showing(of) as look:
+            now = None
+            while is_running(described.out / STATE):
+                now = survey(of, now)
+                look(now)
+                time.sleep(2)
+    now = survey(of)
+    typer.echo(f"{'Running' if running else 'Not running'}: {now}")
+    for cell, standing in now.those("running"):
+        typer.echo(f"{cell.label}: {standing.message}")
+    for cell, standing in now.those("interrupted"):
+        typer.echo(f"{cell.label} was interrupted: {standing.message}")
+    _print_failures(now)
 
 # %% ../nbs/cli.ipynb #9e8ebe00
 @app.command("cost")

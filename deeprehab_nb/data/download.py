@@ -22,7 +22,7 @@ from urllib.parse import urljoin, urlsplit
 from .archive import Record, records
 from .fetch import USUAL_PATIENCE, NoRoom, Patience, Stopped, Unreachable, fetch
 from .info import LARGEST_INFO, parse_info, read_info
-from .layout import INFO, STORE, alone, archive_folder, data_root, original_files
+from .layout import INFO, STORE, alone_in, archive_folder, data_root, original_files
 from .manifest import Entry, add_to_manifest, known_files
 from .npy import parse_array
 from .recordings import convert, delete_originals, read_recordings, remarks
@@ -260,7 +260,7 @@ def download(
     """
     if type(n_jobs) is not int or not 1 <= n_jobs <= 16:
         raise UserError(f"The number of simultaneous transfers must be from 1 to 16, not {n_jobs!r}.")
-    with alone(plan.root):
+    with alone_in(plan.root):
         return _Download(plan, accept_changed, delete, patience, show).run(n_jobs)
 
 

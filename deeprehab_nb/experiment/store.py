@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Experiment', 'Run', 'run_folder', 'save_run', 'load_run', 'write_json', 'save_ensemble', 'load_ensemble',
-           'is_complete']
+           'looks_complete', 'is_complete']
 
 # %% ../../nbs/experiment/store.ipynb #90cba39b
 import hashlib
@@ -94,8 +94,13 @@ class Experiment:
             object.__setattr__(self, name, value)
 
     def load(self) -> Fold:
-        """Read and check the fold; see `load_fold`."""
-        return load_fold(self.dataset, self.fold, self.root)
+        """Read and check the fold; see `load_fold`. An experiment of a benchmark refuses other data, or other code, than was planned."""
+        fold = load_fold(self.dataset, self.fold, self.root)
+        if self.cell and self.digest(fold.digest) != self.cell:
+            raise UserError(
+                f"Fold {self.fold} of {self.dataset}, or the code, is not what it was when the benchmark was planned; start the benchmark again."
+            )
+        return fold
 
     @property
     def folder(self) -> Path:
@@ -242,6 +247,16 @@ def load_ensemble(experiment: Experiment) -> dict[str, object]:
     if not isinstance(ensemble, dict) or not {"runs", "metrics", "synthetic"} <= set(ensemble):
         raise UserError(f"The file {path} is missing or damaged; remove it and run again.")
     return ensemble
+
+
+def looks_complete(experiment: Experiment) -> bool:
+    """Say whether an experiment's folder says that it is complete, without reading its runs."""
+    folder = experiment.folder
+    try:
+        runs = json.loads((folder / "ensemble.json").read_text(encoding="utf-8"))["runs"]
+    except (OSError, ValueError, RecursionError, KeyError, TypeError):
+        return False
+    return runs == list(range(experiment.runs)) and (folder / "experiment.ipynb").is_file()
 
 
 def is_complete(experiment: Experiment, fold: Fold) -> bool:
