@@ -350,6 +350,24 @@ def test_scores_with_another_factor(experiment, folds):
     only(collect(experiment.out), "damaged", "y_pred is not what the outputs predict")
 
 
+def test_a_run_on_another_scale(experiment, folds):
+    """All in it fits, but it is not the other runs' unit."""
+    fold = folds[SCORES]
+    written = write(replace(experiment, dataset=SCORES), fold)
+    run = made_up(written, fold, 1)
+    other = replace(fold, max_score=fold.max_score / 2, y_test=fold.y_test * 2)
+    save_run(written.folder, replace(run, prediction=judge(other, run.prediction.outputs)), other, lambda path: path.write_text(""))
+    only(collect(experiment.out), "damaged", "run1 was not judged on the recordings")
+
+
+def test_a_run_of_other_code_than_its_ensemble(experiment, folds):
+    written = write(experiment, folds[CLASSES], in_benchmark=False)
+    content = json.loads((written.folder / "provenance.json").read_text())
+    del content["experiment"]["code"]
+    write_json(written.folder / "provenance.json", content)
+    only(collect(experiment.out), "damaged", "run0 is of another experiment", "code")
+
+
 def test_a_run_of_another_setting_is_not_mixed_in(experiment, folds):
     """In a folder that is not named by a digest, as `deeprehab run` makes them."""
     written = write(experiment, folds[CLASSES], in_benchmark=False)

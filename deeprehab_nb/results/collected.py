@@ -397,17 +397,17 @@ def _read_ensemble(place: Place, runs: list[_Run]) -> _Ensemble:
     sizes = dict(zip(kinds, _take(provenance, origin, **kinds), strict=True))
     if _take(provenance, origin, synthetic="true or false") != [synthetic]:
         raise UserError(f"The files {path} and {origin} do not agree on whether the data are synthetic.")
-    first = runs[0]
+    first, highest = runs[0], max(runs, key=lambda run: float(run.outputs.max()))
     for run in runs:
-        if differing := [name for name, value in identity.items() if run.identity.get(name) != value]:
+        if differing := sorted(name for name in {*identity, *run.identity} if run.identity.get(name) != identity.get(name)):
             raise UserError(f"run{run.number} is of another experiment than the ensemble: it differs in {', '.join(differing)}.")
-        if not np.array_equal(run.truth, first.truth) or not np.array_equal(run.class_names, first.class_names) or len(run.truth) != sizes["n_test"]:
+        same = len(run.truth) == sizes["n_test"] and np.array_equal(run.truth, first.truth) and np.array_equal(run.class_names, first.class_names)
+        if not same or (run.outputs.any() and not np.isclose(run.scale, highest.scale)):
             raise UserError(f"run{run.number} was not judged on the recordings that the ensemble is of.")
     if len({run.facts["seed"] for run in runs}) < len(runs):
         raise UserError("Two of the runs have the same seed: one is a copy of the other.")
     if len({run.outputs.shape for run in runs}) > 1:
         raise UserError("The runs differ in their number of classes.")
-    highest = max(runs, key=lambda run: float(run.outputs.max()))
     outputs = np.mean([run.outputs for run in runs], axis=0)
     metrics = _check_metrics(metrics, _judge(place.task, first.truth, outputs, highest.scale)[1], path)
     return _Ensemble(place, runs, metrics, synthetic, sizes)
@@ -417,7 +417,7 @@ def _listed(runs: list[int]) -> str:
     return f"{', '.join(f'run{number}' for number in runs)} {'is' if len(runs) == 1 else 'are'}"
 
 # %% ../../nbs/results/collected.ipynb #9d4d425e
-def _why(place: Place) -> tuple[str, str]:
+def _why(place: Place, n_runs: int) -> tuple[str, str]:
     """Return state and reason of an experiment without an ensemble."""
     path = place.folder / "failure.json"
     if path.exists():
@@ -430,7 +430,7 @@ def _why(place: Place) -> tuple[str, str]:
         return "unfinished", f"It is running, or was interrupted: run {run} of {runs} was in epoch {epoch} of {epochs}."
     if any(place.folder.glob(".run*.checkpoint")):
         return "unfinished", "It was interrupted in a run that goes on from a checkpoint; the same command does that."
-    return "unfinished", "It was interrupted, or has not begun; the same command goes on from there."
+    return "unfinished", f"It was interrupted after {n_runs} runs; the same command goes on from there." if n_runs else "It has not begun."
 
 
 def _plain(text: str, most: int = 400) -> str:
@@ -454,7 +454,7 @@ def _examine(place: Place) -> _Ensemble | dict[str, object]:
                 raise UserError(problems[0])
             if (place.folder / "ensemble.json").exists():
                 return _read_ensemble(place, runs)
-            state, reason = _why(place)
+            state, reason = _why(place, len(runs))
     except _Unfinished as error:
         state, reason = "unfinished", str(error)
     except (UserError, RecursionError) as error:
