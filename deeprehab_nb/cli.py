@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['app', 'datasets', 'Dataset', 'Models', 'Settings', 'Root', 'Names', 'Everything', 'DeleteOriginals', 'AcceptChanged',
-           'benchmark', 'File', 'Cores', 'Gpus', 'PerGpu', 'list_datasets', 'describe_dataset', 'write_sample_archive',
-           'download_datasets', 'verify_datasets', 'import_datasets', 'run_one', 'plan_benchmark', 'run_benchmark',
-           'show_status', 'print_costs', 'main']
+           'benchmark', 'File', 'Cores', 'Gpus', 'PerGpu', 'results', 'list_datasets', 'describe_dataset',
+           'write_sample_archive', 'download_datasets', 'verify_datasets', 'import_datasets', 'run_one',
+           'plan_benchmark', 'run_benchmark', 'show_status', 'print_costs', 'collect_results', 'main']
 
 # %% ../nbs/cli.ipynb #93f34c40
 import logging
@@ -667,6 +667,43 @@ def _cell(value: object) -> str:
     if isinstance(value, bool | np.bool_):
         return "yes" if value else "no"
     return f"{value:,}"
+
+# %% ../nbs/cli.ipynb #7aca8a0e
+_MOST_SHOWN = 10
+results = typer.Typer(no_args_is_help=True, help="Make tables of what experiments have found.")
+app.add_typer(results, name="results")
+
+
+@results.command("collect")
+def collect_results(
+    out: Annotated[Path, typer.Argument(help="The folder that experiments were written to.")],
+    to: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Where the tables are written.", show_default="OUT/collected")] = None,
+) -> None:
+    """Check all experiments in OUT and make tables of them, in the form of the published ones. Lists what is not complete."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from deeprehab_nb.data.archive import TASKS
+    from deeprehab_nb.files import check_writable
+    from deeprehab_nb.results.collected import collect, find_experiments
+
+    to = out / "collected" if to is None else to
+    find_experiments(out)  # raises where there is nothing to be done
+    check_writable(to)
+    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task("checking", total=1.0)
+        found = collect(out, lambda done: bar.update(task, completed=done))
+    found.save(to)
+    complete, incomplete = found.provenance, found.incomplete
+    rows = [(task, (complete.task == task).sum(), (incomplete.task == task).sum()) for task in TASKS]
+    columns = {"task": "left", "complete": "right", "incomplete": "right"}
+    _print_table(f"{len(complete) + len(incomplete)} experiments", columns, rows)
+    for row in incomplete.head(_MOST_SHOWN).itertuples():
+        typer.echo(f"{row.state}: {row.folder}: {row.reason}")
+    if len(incomplete) > _MOST_SHOWN:
+        typer.echo(f"... and {len(incomplete) - _MOST_SHOWN} more, listed in incomplete.csv")
+    typer.echo(f"{len(complete)} complete, {len(incomplete)} not complete and not counted. Tables: {to}")
+    _finish([], found.remarks())
 
 # %% ../nbs/cli.ipynb #8b893c10
 def main() -> None:
