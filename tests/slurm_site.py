@@ -15,6 +15,8 @@ from pathlib import Path
 from filelock import FileLock
 
 FOLDER = Path("/run/deeprehab_slurm_site")  # one at a time on a machine, so that what a killed run has left is found
+USUAL = Path("/etc/slurm/slurm.conf")  # a job of snakemake looks nowhere else: its plugin drops SLURM_CONF
+MARK = ("DEEPREHAB_SLURM_SITE", str(FOLDER))  # in the environment of all that runs in the site: Slurm hands it on
 DAEMONS = ("munged", "slurmctld", "slurmd")
 
 # No cgroups, no accounting: these work in a container. Cores, memory and GPUs are counted and handed out as on a
@@ -56,6 +58,8 @@ def why_not():
         return "needs root"
     if not all(map(shutil.which, DAEMONS)) and not shutil.which("apt-get"):
         return "needs Slurm, or Debian's apt-get to install it"
+    if USUAL.exists() and not _linked():
+        return f"this machine has a Slurm of its own, {USUAL}"
     return ""
 
 
@@ -74,7 +78,7 @@ def slurm_site(cpus=2, memory_mb=4000, gpus=2, kill_wait=5):
     Yields
     ------
     dict
-        The environment variables in which Slurm's commands find this site.
+        The environment variables for Slurm's commands.
     """
     with FileLock(f"{FOLDER}.lock"):
         _stop()
@@ -103,15 +107,17 @@ def _start(**node):
     (FOLDER / "gres.conf").write_text("".join(f"Name=gpu File=/dev/{name}\n" for name in DEVICES[: node["gpus"]]))
     (FOLDER / "munge.key").touch(mode=0o600)
     (FOLDER / "munge.key").write_bytes(os.urandom(128))
+    USUAL.parent.mkdir(exist_ok=True)
+    USUAL.symlink_to(FOLDER / "slurm.conf")
 
     ours = ("SLURM_", "SBATCH_", "SRUN_")  # of a Slurm in which the tests themselves may run
     environment = {name: text for name, text in os.environ.items() if not name.startswith(ours)}
-    environment["SLURM_CONF"] = str(FOLDER / "slurm.conf")
+    environment.update([MARK])
     munge = {"key-file": "key", "socket": "socket", "pid-file": "pid", "log-file": "log", "seed-file": "seed"}
     for command in (
         ["munged", *(f"--{option}={FOLDER}/munge.{ending}" for option, ending in munge.items())],
-        ["slurmctld"],
-        ["slurmd"],
+        ["slurmctld", "-f", FOLDER / "slurm.conf"],
+        ["slurmd", "-f", FOLDER / "slurm.conf"],
     ):
         subprocess.run(command, env=environment, check=True, timeout=60)
     for _ in range(300):
@@ -136,12 +142,18 @@ def _stop():
                 except ProcessLookupError:  # it has ended meanwhile
                     pass
             time.sleep(0.1)
+    if _linked():
+        USUAL.unlink()
     shutil.rmtree(FOLDER, ignore_errors=True)
 
 
+def _linked():
+    return USUAL.is_symlink() and USUAL.readlink() == FOLDER / "slurm.conf"
+
+
 def _processes():
-    """Return the processes that were started in this site's environment; Slurm hands it on to every job."""
-    mark = f"SLURM_CONF={FOLDER}/slurm.conf".encode()
+    """Return the processes that were started in the site's environment, the jobs' own among them."""
+    mark = "=".join(MARK).encode()
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -162,8 +174,8 @@ def _free_ports(count):
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with slurm_site() as environment:
-        print(f"export SLURM_CONF={environment['SLURM_CONF']}", flush=True)
+    with slurm_site():
+        print("up: sinfo, sbatch and the others work in every shell", flush=True)
         try:
             signal.pause()
         except KeyboardInterrupt:
