@@ -9,7 +9,6 @@ __all__ = ['app', 'datasets', 'Dataset', 'Models', 'Settings', 'Root', 'Names', 
            'plan_benchmark', 'run_benchmark', 'show_status', 'print_costs', 'collect_results', 'main']
 
 # %% ../nbs/cli.ipynb #93f34c40
-import logging
 import os
 import signal
 import sys
@@ -404,27 +403,24 @@ def run_one(
     batch_size: Annotated[int, typer.Option(help="Recordings per step.")] = 64,
     seed: Annotated[int, typer.Option(help="Every run's seed follows from it.")] = 0,
     settings: Settings = [],  # noqa: B006 - typer's way to say a list
+    checkpoint_epochs: Annotated[int, typer.Option(help="Keep an unfinished run every so many epochs; 0 for never.")] = 0,
+    checkpoint_seconds: Annotated[int, typer.Option(help="And every so many seconds; 0 for never.")] = 60,
 ) -> None:
     """Train one network on one fold, several times, and report the ensemble. Goes on where it was interrupted."""
     from deeprehab_nb.experiment.notebook import execute
     from deeprehab_nb.experiment.progress import progress
     from deeprehab_nb.experiment.store import Experiment, load_ensemble
 
-    def interrupt(*_) -> None:
-        logging.disable(logging.CRITICAL)  # what the libraries would say of the notebook that is being stopped
-        raise KeyboardInterrupt
-
     experiment = Experiment(
         dataset, fold, model, root=root, out=out, epochs=epochs, runs=runs, batch_size=batch_size, seed=seed,
-        hyperparameters=_hyperparameters(settings),
+        hyperparameters=_hyperparameters(settings), checkpoint_epochs=checkpoint_epochs, checkpoint_seconds=checkpoint_seconds,
     )
-    signal.signal(signal.SIGINT, interrupt)
     try:
         with progress(f"{model} on {dataset}, fold {fold}") as show:
             new = execute(experiment, show)
-    except KeyboardInterrupt:
-        typer.echo("\nInterrupted. Finished runs are kept; the same command goes on from there.", err=True)
-        raise typer.Exit(130) from None
+    except KeyboardInterrupt as error:
+        typer.echo(f"\n{error or 'Interrupted.'}", err=True)
+        raise typer.Exit(128 + getattr(error, "signal", signal.SIGINT)) from None
     ensemble = load_ensemble(experiment)
     n_runs = len(ensemble["runs"])
     what = f"Ensemble of {n_runs} run{'s' * (n_runs > 1)}{', on synthetic data' * ensemble['synthetic']}"

@@ -7,6 +7,7 @@ __all__ = ['UserError', 'NotebookError', 'Interrupted', 'suggest', 'check_name',
 
 # %% ../nbs/errors.ipynb #c07c1e83
 import difflib
+import signal
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -19,8 +20,21 @@ class NotebookError(RuntimeError):
     """A notebook stopped for a reason that is no fault of its parameters; the message says where it can be read."""
 
 
-class Interrupted(RuntimeError):
-    """The process was asked to stop; the message says what is kept."""
+class Interrupted(KeyboardInterrupt):
+    """
+    The process was asked to stop, and what it had done is kept; the message says how far it was.
+
+    It is a `KeyboardInterrupt`, so nobody takes it for a fault and carries on.
+
+    Attributes
+    ----------
+    signal : int
+        What asked: SIGINT, which is Ctrl-C, or SIGTERM.
+    """
+
+    def __init__(self, message: str, signal: int = signal.SIGINT):
+        super().__init__(message)
+        self.signal = signal
 
 # %% ../nbs/errors.ipynb #b1c369a1
 def suggest(name: str, known: Iterable[str], n: int = 3) -> str:

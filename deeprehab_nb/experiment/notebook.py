@@ -6,35 +6,72 @@
 __all__ = ['TEMPLATE', 'execute']
 
 # %% ../../nbs/experiment/notebook.ipynb #6245ec6b
+import logging
 import os
+import signal
 import subprocess
 import tempfile
+import threading
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 
-from ..errors import NotebookError, UserError
+from ..errors import Interrupted, NotebookError, UserError
 from .progress import PROGRESS, Show, watch
 from .store import Experiment, is_complete
 from ..files import check_writable, whole_file
+from ..training.checkpoint import stopping
 
 # %% ../../nbs/experiment/notebook.ipynb #96aeb0b2
 TEMPLATE = Path(str(files("deeprehab_nb.experiment"))) / "train.ipynb"
 """The template; in a checkout a link to the notebook under ``nbs``, in an installed package its copy."""
 
 # %% ../../nbs/experiment/notebook.ipynb #d22e458b
+_GRACE = 60.0  # seconds
+
+
 def _use_own_kernel() -> None:
     os.environ.pop("JUPYTER_PATH", None)
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
 
 
-def _silent_kernel() -> type:
+def _silent_kernel(started: Callable[[subprocess.Popen], None]) -> type:
     from jupyter_client import AsyncKernelManager
 
     class SilentKernel(AsyncKernelManager):
         async def start_kernel(self, **options) -> None:
             await super().start_kernel(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options)
+            started(self.provisioner.process)
 
     return SilentKernel
+
+
+class _Process:
+    """The notebook's process: asked to end when this one is, and killed when it does not."""
+
+    def __init__(self):
+        self._process = None
+        self._patience = threading.Timer(_GRACE, self.kill)
+        self._patience.daemon = True
+
+    def started(self, process: subprocess.Popen) -> None:
+        self._process = process
+        if self._patience.is_alive():  # asked while it was being started
+            process.terminate()
+
+    def end(self) -> None:
+        logging.disable(logging.CRITICAL)  # what the libraries would say of a notebook that ends too early
+        self._patience.start()
+        if self._process is not None:
+            self._process.terminate()
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+
+    def ended(self) -> None:
+        self._patience.cancel()
+        logging.disable(logging.NOTSET)
 
 
 def _parameters(experiment: Experiment) -> dict[str, object]:
@@ -68,6 +105,8 @@ def execute(experiment: Experiment, show: Show) -> bool:
         If a parameter, the data or the output folder cannot be used.
     NotebookError
         If the notebook fails for another reason.
+    Interrupted
+        If this process was asked to stop. What was done is kept.
     """
     fold = experiment.load()
     folder = experiment.folder
@@ -79,26 +118,35 @@ def execute(experiment: Experiment, show: Show) -> bool:
     from nbclient.exceptions import DeadKernelError
     from traitlets.config import Config
 
-    failed = folder / "failed.ipynb"
-    with whole_file(folder / "experiment.ipynb") as notebook:
+    failed, process = folder / "failed.ipynb", _Process()
+    with stopping(process.end, process.kill) as stop, whole_file(folder / "experiment.ipynb") as notebook:
         try:
             with watch(folder / PROGRESS, show), tempfile.TemporaryDirectory() as sockets:
                 papermill.execute_notebook(
                     TEMPLATE, notebook, _parameters(experiment), kernel_name="python3", progress_bar=False,
-                    kernel_manager_class=_silent_kernel(),
+                    kernel_manager_class=_silent_kernel(process.started),
                     extra_arguments=["--log-level=CRITICAL"],  # of the kernel: a failed cell is in the notebook
                     config=Config(KernelManager={"transport": "ipc", "ip": f"{sockets}/kernel"}),
                 )
-        except papermill.PapermillExecutionError as error:
-            notebook.replace(failed)
-            if error.ename == UserError.__name__:
-                raise UserError(error.evalue) from None
-            raise NotebookError(f"The notebook stopped with {error.ename}: {error.evalue}. Read it in {failed}.") from None
-        except DeadKernelError:
-            notebook.replace(failed)
-            raise NotebookError(
-                "The notebook's process was killed, perhaps for want of memory; finished runs are kept, and the same "
-                "command goes on from there."
-            ) from None
+        except Exception as error:
+            if notebook.exists():
+                notebook.replace(failed)
+            name, said = getattr(error, "ename", ""), getattr(error, "evalue", "")
+            if name == Interrupted.__name__:
+                raise Interrupted(said, stop.signal or signal.SIGTERM) from None
+            if stop.signal is not None:  # it was not training, or did not end in time
+                raise Interrupted("Interrupted. What was kept is whole; the same command goes on from there.", stop.signal) from None
+            if name == UserError.__name__:
+                raise UserError(said) from None
+            if name:
+                raise NotebookError(f"The notebook stopped with {name}: {said}. Read it in {failed}.") from None
+            if isinstance(error, DeadKernelError):
+                raise NotebookError(
+                    "The notebook's process was killed, perhaps for want of memory; the same command goes on from the last "
+                    "checkpoint."
+                ) from None
+            raise
+        finally:
+            process.ended()
     failed.unlink(missing_ok=True)
     return True

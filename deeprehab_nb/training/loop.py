@@ -8,12 +8,14 @@ __all__ = ['Schedule', 'run_seed', 'seed_everything', 'Epoch', 'History', 'chann
 # %% ../../nbs/training/loop.ipynb #b87bebab
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
 from ..backend import keras
 from ..errors import UserError
+from .checkpoint import Checkpoint
+from .saved import require
 
 # %% ../../nbs/training/loop.ipynb #7d674004
 @dataclass(frozen=True)
@@ -112,9 +114,52 @@ def channels_last(x: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(np.swapaxes(x, 1, 2))
 
 
+@dataclass
+class _Standing:
+    """Where a training stands: beside the variables of network and optimizer, all that it takes to go on."""
+
+    random: dict[str, object]  # the state of the random numbers when this epoch began
+    history: History = field(default_factory=History)
+    best_weights: list[np.ndarray] = field(default_factory=list)
+    batch: int = 0  # how many of this epoch are done,
+    total: float = 0.0  # the sum of their recordings' losses
+    seconds: float = 0.0  # and their duration
+
+    def describe(self) -> dict[str, object]:
+        """Return all but the weights, for JSON."""
+        named = {"random": self.random, "batch": self.batch, "total": self.total, "seconds": self.seconds}
+        return named | {"history": asdict(self.history)}
+
+
+def _numbers(variables: list[keras.Variable]) -> list[np.ndarray]:
+    return [keras.ops.convert_to_numpy(variable) for variable in variables]
+
+
+def _fit(arrays: list[np.ndarray], variables: list[keras.Variable]) -> bool:
+    return [(a.shape, a.dtype.name) for a in arrays] == [(tuple(v.shape), v.dtype) for v in variables]
+
+
+def _restore(
+    described: dict[str, object], groups: list[list[np.ndarray]], network: keras.Model, variables: list[keras.Variable]
+) -> _Standing:
+    """Undo `_Standing.describe` and set the variables; raises an exception of any kind where something does not fit."""
+    values, best_weights = groups
+    epochs = [Epoch(**epoch) for epoch in described["history"]["epochs"]]
+    history = History(epochs, described["history"]["best_epoch"])
+    at = _Standing(**described | {"history": history, "best_weights": best_weights})
+    require([epoch.epoch for epoch in epochs] == list(range(1, len(epochs) + 1)) and type(at.batch) is int and at.batch >= 0)
+    require(np.isfinite([at.total, at.seconds, *(v for e in epochs for v in (e.loss, e.learning_rate, e.seconds))]).all())
+    require(1 <= history.best_epoch <= len(epochs) and _fit(best_weights, network.weights) if epochs else not best_weights)
+    require(_fit(values, variables))
+    np.random.default_rng().bit_generator.state = at.random
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+    return at
+
+
 def train(
     network: keras.Model, x: np.ndarray, y: np.ndarray, schedule: Schedule, seed: int, *,
-    shuffle: bool = True, report: Callable[[Epoch], None] | None = None,
+    shuffle: bool = True, report: Callable[[Epoch], None] | None = None, checkpoint: Checkpoint | None = None,
 ) -> History:
     """
     Train a network in place and leave it with the weights of its best epoch.
@@ -133,7 +178,9 @@ def train(
     shuffle : bool
         False takes the recordings in their order.
     report : callable, optional
-        Called with each `Epoch` when it ends.
+        Called with each `Epoch` when it ends; where a training goes on, first with the last that had ended.
+    checkpoint : Checkpoint, optional
+        What the training goes on from, if it is there, and where it is kept while it is unfinished.
 
     Returns
     -------
@@ -142,36 +189,61 @@ def train(
     Raises
     ------
     UserError
-        If the loss is not a number any more.
+        If the loss is not a number any more; if the checkpoint is another training's or cannot be written.
+    Interrupted
+        If the process was asked to stop, after a checkpoint was written.
     """
     loss = "sparse_categorical_crossentropy" if network.output_shape[-1] > 1 else "mean_squared_error"
     trainer = keras.Model(network.inputs, network.outputs)  # shares the layers; the network is saved without optimizer
     trainer.compile(keras.optimizers.Adam(schedule.learning_rate), loss)
+    trainer.optimizer.build(trainer.trainable_variables)  # makes its variables, which a checkpoint may have to set
+    variables = [*network.variables, *trainer.optimizer.variables]
     x, y = channels_last(x), y.reshape(len(y), 1)
-    order, rng = np.arange(len(x)), np.random.default_rng(seed)
-    plateau, rate = _HalveOnPlateau(schedule), schedule.learning_rate
-    history, best_weights = History(), None
-    for number in range(1, schedule.epochs + 1):
-        start = time.perf_counter()
+    order, rng, plateau = np.arange(len(x)), np.random.default_rng(seed), _HalveOnPlateau(schedule)
+    at = _Standing(rng.bit_generator.state)
+    if checkpoint is not None:
+        at = checkpoint.resume(lambda described, groups: _restore(described, groups, network, variables)) or at
+    history, rng.bit_generator.state = at.history, at.random
+    for epoch in history.epochs:
+        plateau.after_epoch(epoch.loss)
+    if history.epochs and report:
+        report(history.epochs[-1])
+    start = time.perf_counter()
+
+    def look() -> None:
+        """Write a checkpoint if one is due."""
+        nonlocal start
+        if checkpoint is not None and checkpoint.due(len(history.epochs)):
+            at.seconds = time.perf_counter() - start
+            checkpoint.write(len(history.epochs), at.describe(), [_numbers(variables), at.best_weights])
+            start = time.perf_counter() - at.seconds  # writing is not training
+
+    while len(history.epochs) < schedule.epochs:
+        start = time.perf_counter() - at.seconds
+        number, at.random = len(history.epochs) + 1, rng.bit_generator.state
         if shuffle:
             order = rng.permutation(len(x))
-        total = 0.0
-        for batch in np.split(order, range(schedule.batch_size, len(x), schedule.batch_size)):
+        for batch in np.split(order, range(schedule.batch_size, len(x), schedule.batch_size))[at.batch :]:
+            look()
             trainer.reset_metrics()  # versions of Keras differ in whether a step does this itself
-            total += len(batch) * float(trainer.train_on_batch(x[batch], y[batch], return_dict=True)["loss"])
-        mean_loss = total / len(x)
-        if not np.isfinite(mean_loss):
-            raise UserError(f"The training of {network.name} diverged in epoch {number}: its loss is {mean_loss}.")
+            batch_loss = float(trainer.train_on_batch(x[batch], y[batch], return_dict=True)["loss"])
+            if not np.isfinite(batch_loss):
+                raise UserError(f"The training of {network.name} diverged in epoch {number}: its loss is {batch_loss}.")
+            at.total += len(batch) * batch_loss
+            at.batch += 1
+        mean_loss = at.total / len(x)
         if history.best_epoch == 0 or mean_loss < history.best_loss:
-            history.best_epoch, best_weights = number, network.get_weights()
-        epoch = Epoch(number, mean_loss, rate, time.perf_counter() - start)
+            history.best_epoch, at.best_weights = number, network.get_weights()
+        epoch = Epoch(number, mean_loss, plateau.rate, time.perf_counter() - start)
         history.epochs.append(epoch)
-        next_rate = plateau.after_epoch(mean_loss)
-        if next_rate != rate:
-            rate = trainer.optimizer.learning_rate = next_rate
+        at.batch, at.total, at.seconds = 0, 0.0, 0.0
+        rate = plateau.rate
+        if plateau.after_epoch(mean_loss) != rate:
+            trainer.optimizer.learning_rate = plateau.rate
         if report:
             report(epoch)
-    network.set_weights(best_weights)
+    look()
+    network.set_weights(at.best_weights)
     return history
 
 

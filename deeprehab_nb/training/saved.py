@@ -23,10 +23,8 @@ from ..errors import UserError
 from ..files import read_file
 
 # %% ../../nbs/training/saved.ipynb #c1409479
-_MAGIC = b"deeprehab-nb estimator, format "
 _FORMAT = b"1"
 _LARGEST_FILE = 2 * 2**30
-_DESCRIPTION = "estimator.json"
 _LARGEST_DESCRIPTION = 64 * 2**20
 
 
@@ -50,13 +48,17 @@ def _npz(arrays: list[np.ndarray]) -> bytes:
     return stream.getvalue()
 
 
+def _magic(kind: str) -> bytes:
+    return f"deeprehab-nb {kind}, format ".encode()
+
+
 def _plain(value: object) -> object:
     if isinstance(value, np.generic):
         return value.item()
     raise UserError(f"A parameter holds {value!r}, which cannot be saved.")
 
 
-def pack(described: dict[str, object], runs: list[list[np.ndarray]]) -> bytes:
+def pack(described: dict[str, object], runs: list[list[np.ndarray]], kind: str = "estimator") -> bytes:
     """
     Return the content of a file.
 
@@ -65,37 +67,45 @@ def pack(described: dict[str, object], runs: list[list[np.ndarray]]) -> bytes:
     described : dict
         Everything but the weights; what JSON can say, and numbers of NumPy.
     runs : list of list of numpy.ndarray
-        The weights of each run.
+        The weights of each run; of a checkpoint, its groups of arrays.
+    kind : {"estimator", "checkpoint"}
+        What the first line says that the file is.
 
     Raises
     ------
     UserError
         If there is something in the description that JSON cannot say.
     """
-    members = {_DESCRIPTION: json.dumps(described, default=_plain, allow_nan=False).encode()}
+    members = {f"{kind}.json": json.dumps(described, default=_plain, allow_nan=False).encode()}
     for run, weights in enumerate(runs):
         members[f"run{run}.npz"] = _npz(weights)
     rest = _zip(members)
-    return _MAGIC + _FORMAT + b" " + hashlib.sha256(rest).hexdigest().encode() + b"\n" + rest
+    return _magic(kind) + _FORMAT + b" " + hashlib.sha256(rest).hexdigest().encode() + b"\n" + rest
 
 # %% ../../nbs/training/saved.ipynb #3b4d7e6f
-def _verified(path: Path) -> bytes:
+def _verified(path: Path, kind: str) -> bytes:
     """Return what follows the first line of a file, if that line is true."""
-    content = read_file(path, _LARGEST_FILE)
-    length = len(_MAGIC) + len(_FORMAT) + 66
+    content, magic = read_file(path, _LARGEST_FILE), _magic(kind)
+    length = len(magic) + len(_FORMAT) + 66
     first, rest = content[:length], content[length:]
-    if not first.startswith(_MAGIC):
-        raise UserError(f"The file {path} is {'empty' if not first else 'not one that an estimator was saved to'}.")
-    if not first.startswith(_MAGIC + _FORMAT + b" "):
+    if not first.startswith(magic):
+        raise UserError(f"The file {path} is {'empty' if not first else f'no saved {kind}'}.")
+    if not first.startswith(magic + _FORMAT + b" "):
         raise UserError(f"The file {path} is damaged, or was saved by another version of this package in another format.")
-    if first != _MAGIC + _FORMAT + b" " + hashlib.sha256(rest).hexdigest().encode() + b"\n":
+    if first != magic + _FORMAT + b" " + hashlib.sha256(rest).hexdigest().encode() + b"\n":
         raise UserError(f"The file {path} was altered or cut short after it was saved; fetch or save it again.")
     return rest
 
 
-def unpack(path: Path) -> tuple[dict[str, object], list[list[np.ndarray]]]:
+def unpack(path: Path, kind: str = "estimator") -> tuple[dict[str, object], list[list[np.ndarray]]]:
     """
     Read what `pack` has made from a file, believing nothing.
+
+    Parameters
+    ----------
+    path : Path
+    kind : {"estimator", "checkpoint"}
+        What the file should be.
 
     Returns
     -------
@@ -106,10 +116,10 @@ def unpack(path: Path) -> tuple[dict[str, object], list[list[np.ndarray]]]:
     UserError
         If the file is missing, was altered or cut short, or is not what it says it is.
     """
-    rest = _verified(path)
+    rest = _verified(path, kind)
     try:
         members = stored_members(rest, str(path))
-        text = bytes(members.pop(_DESCRIPTION))
+        text = bytes(members.pop(f"{kind}.json"))
         require(len(text) <= _LARGEST_DESCRIPTION and members)
         described = json.loads(text)
         require(isinstance(described, dict))
@@ -118,7 +128,7 @@ def unpack(path: Path) -> tuple[dict[str, object], list[list[np.ndarray]]]:
             arrays = parse_arrays(bytes(members[f"run{run}.npz"]), str(path))
             runs.append([arrays[str(i)] for i in range(len(arrays))])
     except Exception:  # noqa: BLE001 - the parsers meet untrusted bytes, and raise many kinds
-        raise UserError(f"The file {path} holds no estimator, though its digest is right; ask whoever made it.") from None
+        raise UserError(f"The file {path} holds no {kind}, though its digest is right; ask whoever made it.") from None
     return described, runs
 
 # %% ../../nbs/training/saved.ipynb #40d4b579
