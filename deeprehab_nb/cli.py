@@ -510,7 +510,7 @@ def run_benchmark(
     cores: Cores = None,
     gpus: Gpus = None,
     per_gpu: PerGpu = 1,
-    profile: Annotated[str | None, typer.Option(help="A profile of the engine: slurm, or the folder of one of your own.")] = None,
+    profile: Annotated[str, typer.Option(help="A profile of the engine: local, slurm, or the folder of one of your own.")] = "local",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only let the engine say what it would do.")] = False,
 ) -> None:
     """Run what is left of a benchmark, then collect its results. Goes on where it was interrupted, killed or switched off."""
@@ -529,7 +529,7 @@ def run_benchmark(
         typer.echo("Interrupted. Every training has saved its state; the same command goes on from there.", err=True)
         raise typer.Exit(128 + signal_number)
     _print_failures(now)
-    # COLLECT
+    collect_results(described.out)
     if now.n("complete") < len(of):
         raise typer.Exit(1)
 

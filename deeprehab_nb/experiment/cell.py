@@ -92,7 +92,7 @@ def is_locked(folder: Path) -> bool:
     except (OSError, filelock.Timeout) as error:
         return isinstance(error, filelock.Timeout)
 
-# %% ../../nbs/experiment/cell.ipynb #e493daf8
+# %% ../../nbs/experiment/cell.ipynb #f51329ea
 def _limit_threads(n: int) -> None:
     """Tell every library that computes how many threads it may use."""
     for name in ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "TF_NUM_INTRAOP", "TF_NUM_INTEROP"):
@@ -103,9 +103,12 @@ def _limit_threads(n: int) -> None:
 
 
 @contextmanager
-def _a_gpu(places: Path, gpus: list[str], per_gpu: int) -> Iterator[str]:
-    """Take a free place on a GPU while a block runs, and see no other GPU; with none, see no GPU at all."""
+def _a_gpu(places: Path, gpus: list[str] | None, per_gpu: int) -> Iterator[str]:
+    """Take a free place on a GPU while a block runs, and see no other; with an empty list see none, with no list what the cluster gives."""
     os.environ |= {"TF_FORCE_GPU_ALLOW_GROWTH": "true", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+    if gpus is None:
+        yield os.environ.get("CUDA_VISIBLE_DEVICES", "")
+        return
     if not gpus:
         os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
         yield ""
@@ -126,7 +129,7 @@ def die_with_parent() -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # 1: PR_SET_PDEATHSIG
 
-# %% ../../nbs/experiment/cell.ipynb #6ee983bd
+# %% ../../nbs/experiment/cell.ipynb #03d06f8c
 _PATIENCE = 180  # seconds for another process at the same cell to end
 
 
@@ -221,16 +224,21 @@ def _training_seconds(folder: Path) -> float:
 
 
 def main() -> int:
-    """Run ``python -m deeprehab_nb.experiment.cell PLAN CELL``."""
+    """Run ``python -m deeprehab_nb.experiment.cell PLAN JOB``: the cells of a job, one after another."""
     die_with_parent()
-    plan_path, name = sys.argv[1:]
-    try:
-        note = run_cell(json.loads(Path(plan_path).read_text(encoding="utf-8")), name)
-    except UserError as error:  # its folder cannot be written: there is no place for a note
-        note = Note("failed", str(error))
-    if note.message:
-        print(f"{name}: {note.message}", file=sys.stderr)
-    return 0 if note.outcome == "complete" else 1
+    path, job = sys.argv[1:]
+    plan = json.loads(Path(path).read_text(encoding="utf-8"))
+    outcomes = []
+    for name in plan["jobs"][job]["cells"]:
+        try:
+            note = run_cell(plan, name)
+        except UserError as error:  # its folder cannot be written: there is no place for a note
+            note = Note("failed", str(error))
+        print(f"{name}: {note.outcome}. {note.message}".strip(), flush=True)
+        outcomes.append(note.outcome)
+        if note.outcome == "interrupted":
+            break
+    return 0 if set(outcomes) == {"complete"} else 1
 
 # %% ../../nbs/experiment/cell.ipynb #f2f1133a
 #| eval: false

@@ -101,7 +101,7 @@ _KINDS = {
     "string": "text", "array": "a list", "object": "a table of keys and values", "integer": "a whole number", "number": "a number",
 }
 
-# %% ../../nbs/experiment/grid.ipynb #79e1e5a6
+# %% ../../nbs/experiment/grid.ipynb #d3a40c07
 @dataclass(frozen=True)
 class Resources:
     """
@@ -116,12 +116,15 @@ class Resources:
         Minutes of one attempt.
     retries : int
         Further attempts at a cell that failed.
+    batch : float
+        Minutes that cells should fill together when they share a cluster's job.
     """
 
     threads: int = 1
     memory: int = 2500
     time_limit: float = 1440
     retries: int = 2
+    batch: float = 60
 
 
 @dataclass(frozen=True)
