@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import hostile
@@ -16,6 +16,7 @@ from conftest import COMMAND, deeprehab, refused, sentence
 
 from deeprehab_nb.data import load_fold
 from deeprehab_nb.errors import UserError
+from deeprehab_nb.experiment.cell import NOTE, Note
 from deeprehab_nb.experiment.store import Experiment, Run, run_folder, save_ensemble, save_run, write_json
 from deeprehab_nb.results.collected import collect, load_collected
 from deeprehab_nb.training.ensemble import ensemble, judge
@@ -228,8 +229,7 @@ def test_an_experiment_that_has_not_begun(experiment, folds):
 
 def test_a_failed_experiment(experiment, folds):
     written = write(experiment, folds[CLASSES], numbers=[0])
-    failure = {"message": "The memory\nis not \ud800 enough.", "notebook": "failed.ipynb", "attempt": 2, "date": "2026-11-24"}
-    write_json(written.folder / "failure.json", failure)
+    write_json(written.folder / NOTE, asdict(Note("failed", "The memory\nis not \ud800 enough.", "failed.ipynb")))
     found = collect(experiment.out)
     only(found, "failed", "It failed: The memory is not")
     found.save(experiment.out / "collected")  # half a character cannot be written

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['NOTE', 'LOCK', 'Note', 'read_note', 'is_locked', 'die_with_parent', 'run_cell', 'main']
 
-# %% ../../nbs/experiment/cell.ipynb #88968499
+# %% ../../nbs/experiment/cell.ipynb #a6734608
 import ctypes
 import json
 import os
@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -26,9 +26,9 @@ import filelock
 from ..errors import Interrupted, NotebookError, UserError, plain_os_errors
 from .notebook import execute
 from .store import Experiment, write_json
-from ..files import check_writable
+from ..files import check_writable, read_file
 
-# %% ../../nbs/experiment/cell.ipynb #0d2b826c
+# %% ../../nbs/experiment/cell.ipynb #e8896c13
 NOTE = "cell.json"
 """The name of the note in a cell's folder."""
 LOCK = ".cell.lock"
@@ -78,9 +78,11 @@ class Note:
 def read_note(folder: Path) -> Note | None:
     """Read the note in a cell's folder; None where there is none that can be read."""
     try:
-        return Note(**json.loads((folder / NOTE).read_text(encoding="utf-8")))
-    except (OSError, ValueError, RecursionError, TypeError):
+        note = Note(**json.loads(read_file(folder / NOTE, 2**16)))
+    except (ValueError, RecursionError, TypeError):  # a UserError is a ValueError
         return None
+    right = all(isinstance(getattr(note, f.name), {"int": int, "float": int | float}.get(f.type, str)) for f in fields(Note))
+    return note if right else None
 
 
 def is_locked(folder: Path) -> bool:
@@ -129,7 +131,7 @@ def die_with_parent() -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # 1: PR_SET_PDEATHSIG
 
-# %% ../../nbs/experiment/cell.ipynb #03d06f8c
+# %% ../../nbs/experiment/cell.ipynb #44f346cb
 _PATIENCE = 180  # seconds for another process at the same cell to end
 
 
@@ -197,7 +199,8 @@ def run_cell(plan: dict[str, object], name: str) -> Note:
                 _limit_threads(said["threads"])
                 note = Note(
                     "running", session=session, attempts=before.attempts + 1, seconds=before.seconds, host=socket.gethostname(),
-                    epochs=experiment.epochs * experiment.runs, pid=os.getpid(), started=datetime.now(UTC).isoformat(timespec="seconds"), threads=said["threads"], gpu=gpu,
+                    pid=os.getpid(), started=datetime.now(UTC).isoformat(timespec="seconds"), threads=said["threads"], gpu=gpu,
+                    epochs=experiment.epochs * experiment.runs,
                 )
                 write_json(folder / NOTE, asdict(note))
                 ended = _attempt(experiment, said["minutes"])

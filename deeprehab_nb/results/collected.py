@@ -22,6 +22,7 @@ import pandas as pd
 from ..data.archive import TASKS
 from ..data.npy import parse_arrays
 from ..errors import UserError, plain_os_errors, shown
+from ..experiment.cell import read_note
 from ..experiment.progress import PROGRESS
 from ..experiment.store import run_folder
 from ..files import read_file, whole_file
@@ -419,10 +420,9 @@ def _listed(runs: list[int]) -> str:
 # %% ../../nbs/results/collected.ipynb #9d4d425e
 def _why(place: Place, n_runs: int) -> tuple[str, str]:
     """Return state and reason of an experiment without an ensemble."""
-    path = place.folder / "failure.json"
-    if path.exists():
-        message, = _take(_read_json(path), path, message="text")
-        return "failed", f"It failed: {message}"
+    note = read_note(place.folder)
+    if note is not None and note.outcome in ("failed", "refused"):
+        return "failed", f"It failed: {note.message}"
     path = place.folder / PROGRESS
     if path.exists():
         kinds = dict.fromkeys(("run", "runs", "epoch", "epochs"), "a whole number")
