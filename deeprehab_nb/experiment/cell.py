@@ -28,7 +28,7 @@ from .notebook import execute
 from .store import Experiment, write_json
 from ..files import check_writable, read_file
 
-# %% ../../nbs/experiment/cell.ipynb #e8896c13
+# %% ../../nbs/experiment/cell.ipynb #23e09de2
 NOTE = "cell.json"
 """The name of the note in a cell's folder."""
 LOCK = ".cell.lock"
@@ -81,7 +81,7 @@ def read_note(folder: Path) -> Note | None:
         note = Note(**json.loads(read_file(folder / NOTE, 2**16)))
     except (ValueError, RecursionError, TypeError):  # a UserError is a ValueError
         return None
-    right = all(isinstance(getattr(note, f.name), {"int": int, "float": int | float}.get(f.type, str)) for f in fields(Note))
+    right = all(isinstance(getattr(note, f.name), {int: int, float: int | float}.get(f.type, str)) for f in fields(Note))
     return note if right else None
 
 
