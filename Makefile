@@ -1,25 +1,30 @@
 # Everything a person or CI runs. Each target does the set-up it needs and is cheap the second time.
 PYTHON ?= python3
 BIN := .venv/bin
+LOCKS := requirements.lock
 READY := .venv/.ready
+ifeq ($(GPU),1)  # NVIDIA's CUDA too, which comes as Python packages
+LOCKS += requirements-gpu.lock
+READY := .venv/.ready-gpu
+endif
 
 .PHONY: help setup demo test book sync lock clean
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
-setup: $(READY)  ## make .venv from the lock file (uses uv where it is installed)
+setup: $(READY)  ## make .venv from the lock file (uses uv where it is installed); GPU=1 for NVIDIA GPUs
 
-$(READY): requirements.lock pyproject.toml
+$(READY): $(LOCKS) pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "deeprehab-nb needs Python 3.11 or newer: make setup PYTHON=python3.12"; exit 1; }
-	@echo "Setting up .venv from requirements.lock (2 to 4 minutes, the first time only)"
+	@echo "Setting up .venv from $(LOCKS) (2 to 4 minutes, the first time only)"
 	@if command -v uv >/dev/null; then \
 	  uv venv --quiet --allow-existing --python $(PYTHON) .venv && \
-	  uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock && \
+	  uv pip install --quiet --python $(BIN)/python --require-hashes $(LOCKS:%=-r %) && \
 	  uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e . ; \
 	else \
 	  $(PYTHON) -m venv .venv && \
-	  $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock && \
+	  $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes $(LOCKS:%=-r %) && \
 	  $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . ; \
 	fi
 	@touch $(READY)
@@ -46,9 +51,10 @@ sync: setup  ## prove that the package is what the notebooks say, and that both 
 	done; \
 	if [ -n "$$differ" ]; then echo "These did not agree and have now been cleaned and exported: look at them and commit."; exit 1; fi
 
+RESOLVE := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --quiet
 lock:  ## resolve the dependencies anew (needs uv)
-	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-annotate \
-	  --no-header --upgrade -o requirements.lock
+	$(RESOLVE) --extra dev --upgrade -o requirements.lock
+	$(RESOLVE) --extra dev --extra gpu --constraint requirements.lock | grep -vxFf requirements.lock > requirements-gpu.lock
 
 clean:  ## remove what was built, the environment too
 	rm -rf .venv book/_build build dist *.egg-info runs/demo

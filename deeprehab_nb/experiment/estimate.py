@@ -115,7 +115,7 @@ def trial(models: list[str], threads: int, state: Path) -> dict[str, dict[str, f
         write_json(kept, {"asked": asked, "times": times})
     return times
 
-# %% ../../nbs/experiment/estimate.ipynb #e798b7f7
+# %% ../../nbs/experiment/estimate.ipynb #60cef656
 _REPORT_SECONDS = 12.0  # a notebook's start and its figures, on a laptop; once a cell is done, its own time counts
 _NOTEBOOK_BYTES, _RUN_BYTES = 1_500_000, 100_000  # of a report, and of a run beside its weights: the same
 
@@ -184,7 +184,8 @@ def estimate(todo: Iterable[Cell], out: Path, threads: int, may_try: bool = True
         measured.setdefault((cell.model, cell.dataset), []).append(cell.epoch)
         if (cell.model, cell.dataset) in costs:
             ratios.setdefault(cell.model, []).append(cell.epoch * _PAPER_EPOCHS / costs[cell.model, cell.dataset].training_time_s)
-    rest, source = [cell.rest for cell in past], f"{len(past)} cells that are done"
+    rest = [cell.rest for cell in past]
+    sources = [f"{len(past)} cell{'s' * (len(past) > 1)} that {'are' if len(past) > 1 else 'is'} done"] if past else []
     unknown = {model for model, dataset in nearest if (model, dataset) not in measured and model not in ratios}
     published = sorted({model for model in unknown if (model, _TRIAL_DATASET) in costs})
     if published and may_try:
@@ -193,9 +194,9 @@ def estimate(todo: Iterable[Cell], out: Path, threads: int, may_try: bool = True
             ratios[model] = [seconds["epoch"] * _PAPER_EPOCHS / costs[model, _TRIAL_DATASET].training_time_s]
         if not rest and times:
             rest = [_REPORT_SECONDS + median(seconds["start"] for seconds in times.values())]
-        source = f"the paper's costs and a trial of {', '.join(times) or 'nothing'} here" + (f", and {source}" if past else "")
-    elif unknown and not ratios:
-        source = "the paper's costs, which are of its authors' GPU"
+        sources.append(f"a trial of {', '.join(times) or 'nothing'} here")
+    if any(key not in measured and cost for key, (cost, _) in nearest.items()):
+        sources.append("the paper's costs" if ratios else "the paper's costs, on its authors' GPU")
     overall = median(median(values) for values in ratios.values()) if ratios else 1.0
     own = median(rest) if rest else _REPORT_SECONDS
     known_epochs = [epoch for epochs in measured.values() for epoch in epochs]
@@ -212,4 +213,4 @@ def estimate(todo: Iterable[Cell], out: Path, threads: int, may_try: bool = True
             epoch = median(known_epochs) if known_epochs else 1.0
         seconds.append(own + epoch * e.epochs * e.runs)
         n_bytes.append(_NOTEBOOK_BYTES + e.runs * (_RUN_BYTES + 4 * (cost.trainable_params if cost else 0)))
-    return Estimate(tuple(seconds), tuple(n_bytes), source)
+    return Estimate(tuple(seconds), tuple(n_bytes), " and ".join(sources) or "a guess")

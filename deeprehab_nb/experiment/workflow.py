@@ -85,7 +85,7 @@ class Machine:
         limits = [self.cores // need.threads, self.memory // need.memory]
         return max(1, min(limits + [len(self.gpus) * self.per_gpu] * bool(self.gpus)))
 
-# %% ../../nbs/experiment/workflow.ipynb #1b60b70b
+# %% ../../nbs/experiment/workflow.ipynb #a27b93b8
 def _jobs(benchmark: Benchmark, names: list[str], seconds: tuple[float, ...], gpu: bool, cluster: bool) -> dict[str, dict[str, object]]:
     """Put cells into jobs."""
     need, jobs = benchmark.resources, {}
@@ -169,7 +169,7 @@ def _engine(plan: Path, benchmark: Benchmark, machine: Machine, profile: Path, c
     command += ["--config", f"plan={plan}", "--nolock", "--retries", str(benchmark.resources.retries)]
     if not cluster:
         command += ["--cores", str(machine.cores), "--resources", f"mem_mb={machine.memory}", f"gpu={len(machine.gpus) * machine.per_gpu}"]
-    return command + ["--dry-run"] * dry
+    return command + ["--dry-run", "--quiet", "host"] * dry
 
 # %% ../../nbs/experiment/workflow.ipynb #f9f51bc1
 @dataclass(frozen=True)
