@@ -43,6 +43,8 @@ with nullcontext() if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0" else _quiet(
         tensorflow.config.list_physical_devices()  # the first look at the devices is what complains
         if os.environ["TF_CPP_MIN_LOG_LEVEL"] != "0":
             tensorflow.get_logger().setLevel("ERROR")  # it warns that each new network is compiled
+    elif keras.backend.backend() == "jax" and "xla_gpu_deterministic_ops" not in os.environ.get("XLA_FLAGS", ""):
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true".strip()
 
 # %% ../nbs/backend.ipynb #55619bbd
 def versions() -> dict[str, str]:

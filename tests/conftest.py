@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,14 @@ def refused(done, *named):
     assert done.stdout == ""
     assert done.stderr.startswith("deeprehab: ") and done.stderr.endswith("\n"), done.stderr
     sentence(done.stderr.removeprefix("deeprehab: ").removesuffix("\n"), *named)
+
+
+def wait_for(path, process, seconds=120):
+    """Wait until a file is there, or a process has ended."""
+    end = time.monotonic() + seconds
+    while not path.exists() and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.01)
+    assert path.exists() and process.poll() is None
 
 
 def listed(done):

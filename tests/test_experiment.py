@@ -2,18 +2,18 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from datetime import datetime
 
 import nbformat
 import numpy as np
 import pytest
-from conftest import COMMAND, ENVIRONMENT, ROOT, change, deeprehab, load, refused, sentence
+from conftest import COMMAND, ENVIRONMENT, ROOT, change, deeprehab, load, refused, sentence, wait_for
 
 from deeprehab_nb.errors import UserError
 from deeprehab_nb.experiment import report
@@ -266,14 +266,6 @@ def test_a_damaged_folder_is_not_taken_for_a_result(copied, damage, named):
     sentence(str(error.value), str(copied.folder / named))
 
 
-def wait_for(path, process, seconds=120):
-    """Wait until a file is there, or a process has ended."""
-    end = time.monotonic() + seconds
-    while not path.exists() and process.poll() is None and time.monotonic() < end:
-        time.sleep(0.01)
-    assert path.exists() and process.poll() is None
-
-
 def test_what_was_killed_goes_on_and_ends_the_same(sample, tmp_path):
     options = {"model": "FCN", "root": sample, "epochs": 20, "runs": 3, "seed": 5, "hyperparameters": TINY}
     killed, undisturbed = (Experiment(CLASSES, out=tmp_path / name, **options) for name in ("killed", "undisturbed"))
@@ -307,9 +299,12 @@ def test_what_was_interrupted_says_so(sample, tmp_path):
     os.killpg(process.pid, signal.SIGINT)
     said, complained = process.communicate(timeout=60)
     assert process.returncode == 130 and said == ""
-    assert complained.endswith("Interrupted. Finished runs are kept; the same command goes on from there.\n")
+    assert re.search(r"\nInterrupted in run 1 of 5 after \d+ epochs?; the same command goes on from there\.\n$", complained)
     assert "Traceback" not in complained
-    assert content(tmp_path) == {}
+    assert sorted(content(experiment.folder)) == [".run0.checkpoint", "failed.ipynb"]
+    failed = nbformat.read(experiment.folder / "failed.ipynb", as_version=4)
+    nbformat.validate(failed)
+    assert [o.ename for c in failed.cells for o in c.get("outputs", []) if o.output_type == "error"] == ["Interrupted"]
 
 
 def without(label, half):

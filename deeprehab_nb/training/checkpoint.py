@@ -88,7 +88,7 @@ def stopping(first: Callable[[], None] = _nothing, second: Callable[[], None] = 
         for number, handler in before.items():
             signal.signal(number, handler)
 
-# %% ../../nbs/training/checkpoint.ipynb #3619f5df
+# %% ../../nbs/training/checkpoint.ipynb #8aeb5703
 def differences(found: Mapping[str, object], wanted: Mapping[str, object]) -> str:
     """Say in what the first of two descriptions, which is from a file, differs from the second; empty if in nothing."""
     wanted = json.loads(json.dumps(wanted, default=dict))
@@ -128,20 +128,20 @@ class Checkpoint:
     def __post_init__(self):
         self._epochs, self._time = 0, time.monotonic()
 
-    def resume(self, restore: Callable[[dict[str, object], list[list[np.ndarray]]], object]) -> object | None:
+    def resume(self, understand: Callable[[dict[str, object], list[list[np.ndarray]]], object]) -> object | None:
         """
         Go on from the file, if there is one.
 
         Parameters
         ----------
-        restore : callable
-            Called with what `write` was given, which it should believe as little as any file. It raises an exception of any
-            kind before it has changed anything if it can't go on from that.
+        understand : callable
+            Called with what `write` was given, which it should believe as little as any file. It changes nothing, and raises
+            an exception of any kind if nobody can go on from that.
 
         Returns
         -------
         object or None
-            What ``restore`` returns; None where there is nothing to go on from.
+            What ``understand`` returns; None where there is nothing to go on from.
 
         Raises
         ------
@@ -153,7 +153,7 @@ class Checkpoint:
         try:
             described, groups = unpack(self.path, "checkpoint")
             other = differences(described["owner"], self.owner)
-            restored = None if other else restore(described["state"], groups)
+            understood = None if other else understand(described["state"], groups)
             resumed = int(described["resumed"]) + 1
         except Exception:  # noqa: BLE001 - a damaged or hostile file can raise almost anything
             print(f"The checkpoint {self.path} was damaged, so {self.name} begins anew.")
@@ -165,7 +165,7 @@ class Checkpoint:
             )
         print(f"{self.name.capitalize()} goes on from its checkpoint.")
         self.resumed = resumed
-        return restored
+        return understood
 
     def due(self, epochs: int) -> bool:
         """Say whether it is time to write one, when so many epochs have ended."""

@@ -139,10 +139,10 @@ def _fit(arrays: list[np.ndarray], variables: list[keras.Variable]) -> bool:
     return [(a.shape, a.dtype.name) for a in arrays] == [(tuple(v.shape), v.dtype) for v in variables]
 
 
-def _restore(
+def _understand(
     described: dict[str, object], groups: list[list[np.ndarray]], network: keras.Model, variables: list[keras.Variable]
-) -> _Standing:
-    """Undo `_Standing.describe` and set the variables; raises an exception of any kind where something does not fit."""
+) -> tuple[_Standing, list[np.ndarray]]:
+    """Return where a training stood and its variables; raises an exception of any kind where something does not fit."""
     values, best_weights = groups
     epochs = [Epoch(**epoch) for epoch in described["history"]["epochs"]]
     history = History(epochs, described["history"]["best_epoch"])
@@ -152,9 +152,7 @@ def _restore(
     require(1 <= history.best_epoch <= len(epochs) and _fit(best_weights, network.weights) if epochs else not best_weights)
     require(_fit(values, variables))
     np.random.default_rng().bit_generator.state = at.random
-    for variable, value in zip(variables, values, strict=True):
-        variable.assign(value)
-    return at
+    return at, values
 
 
 def train(
@@ -202,7 +200,14 @@ def train(
     order, rng, plateau = np.arange(len(x)), np.random.default_rng(seed), _HalveOnPlateau(schedule)
     at = _Standing(rng.bit_generator.state)
     if checkpoint is not None:
-        at = checkpoint.resume(lambda described, groups: _restore(described, groups, network, variables)) or at
+        understood = checkpoint.resume(lambda described, groups: _understand(described, groups, network, variables))
+        if understood is not None:
+            at, values = understood
+            for size in (schedule.batch_size, len(x) % schedule.batch_size):  # compiled in the order of a first epoch
+                if size:
+                    trainer.train_on_batch(x[:size], y[:size])
+            for variable, value in zip(variables, values, strict=True):
+                variable.assign(value)
     history, rng.bit_generator.state = at.history, at.random
     for epoch in history.epochs:
         plateau.after_epoch(epoch.loss)
