@@ -2,8 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+SLURM := .venv-slurm
+SLURM_LOCK := workflow/slurm/requirements.lock
 
-.PHONY: help setup demo test book sync lock clean
+.PHONY: help setup demo test book slurm sync lock clean
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
@@ -34,6 +36,19 @@ test: sync  ## all tests: the notebooks' own, then those of the whole system
 book: setup  ## build the book: book/_build/html/index.html
 	$(BIN)/jupyter-book build . --path-output book --config book/_config.yml --toc book/_toc.yml -W --keep-going
 
+slurm: $(SLURM)/.ready  ## make .venv-slurm: the workflow engine that submits to Slurm, apart from the project
+
+$(SLURM)/.ready: $(SLURM_LOCK)
+	@echo "Setting up $(SLURM) from $(SLURM_LOCK)"
+	@if command -v uv >/dev/null; then \
+	  uv venv --quiet --allow-existing --python $(PYTHON) $(SLURM) && \
+	  uv pip install --quiet --python $(SLURM)/bin/python --require-hashes -r $(SLURM_LOCK) ; \
+	else \
+	  $(PYTHON) -m venv $(SLURM) && \
+	  $(SLURM)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $(SLURM_LOCK) ; \
+	fi
+	@touch $@
+
 # the export writes pyproject.toml anew, so the environment is told that it is still up to date
 sync: setup  ## prove that the package is what the notebooks say, and that both are clean
 	@set -e; before=$$(mktemp -d); trap 'rm -rf "$$before"' EXIT; \
@@ -49,6 +64,8 @@ sync: setup  ## prove that the package is what the notebooks say, and that both 
 lock:  ## resolve the dependencies anew (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-annotate \
 	  --no-header --upgrade -o requirements.lock
+	uv pip compile workflow/slurm/requirements.in --universal --python-version 3.11 --generate-hashes --no-annotate \
+	  --no-header --upgrade -o $(SLURM_LOCK)
 
 clean:  ## remove what was built, the environment too
-	rm -rf .venv book/_build build dist *.egg-info runs/demo
+	rm -rf .venv $(SLURM) book/_build build dist *.egg-info runs/demo
