@@ -3,12 +3,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 LOCKS := requirements.lock
 READY := .venv/.ready
+SLURM := .venv-slurm
+SLURM_LOCK := workflow/slurm/requirements.lock
 ifeq ($(GPU),1)  # NVIDIA's CUDA too, which comes as Python packages
 LOCKS += requirements-gpu.lock
 READY := .venv/.ready-gpu
 endif
 
-.PHONY: help setup demo test book sync lock clean
+.PHONY: help setup demo test book slurm sync lock clean
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
@@ -39,6 +41,19 @@ test: sync  ## all tests: the notebooks' own, then those of the whole system
 book: setup  ## build the book: book/_build/html/index.html
 	$(BIN)/jupyter-book build . --path-output book --config book/_config.yml --toc book/_toc.yml -W --keep-going
 
+slurm: $(SLURM)/.ready  ## make .venv-slurm: the workflow engine that submits to Slurm, apart from the project
+
+$(SLURM)/.ready: $(SLURM_LOCK)
+	@echo "Setting up $(SLURM) from $(SLURM_LOCK)"
+	@if command -v uv >/dev/null; then \
+	  uv venv --quiet --allow-existing --python $(PYTHON) $(SLURM) && \
+	  uv pip install --quiet --python $(SLURM)/bin/python --require-hashes -r $(SLURM_LOCK) ; \
+	else \
+	  $(PYTHON) -m venv $(SLURM) && \
+	  $(SLURM)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $(SLURM_LOCK) ; \
+	fi
+	@touch $@
+
 # the export writes pyproject.toml anew, so the environment is told that it is still up to date
 sync: setup  ## prove that the package is what the notebooks say, and that both are clean
 	@set -e; before=$$(mktemp -d); trap 'rm -rf "$$before"' EXIT; \
@@ -51,10 +66,11 @@ sync: setup  ## prove that the package is what the notebooks say, and that both 
 	done; \
 	if [ -n "$$differ" ]; then echo "These did not agree and have now been cleaned and exported: look at them and commit."; exit 1; fi
 
-RESOLVE := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --quiet
+RESOLVE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --quiet
 lock:  ## resolve the dependencies anew (needs uv)
-	$(RESOLVE) --extra dev --upgrade -o requirements.lock
-	$(RESOLVE) --extra dev --extra gpu --constraint requirements.lock | grep -vxFf requirements.lock > requirements-gpu.lock
+	$(RESOLVE) pyproject.toml --extra dev --upgrade -o requirements.lock
+	$(RESOLVE) pyproject.toml --extra dev --extra gpu --constraint requirements.lock | grep -vxFf requirements.lock > requirements-gpu.lock
+	$(RESOLVE) workflow/slurm/requirements.in --upgrade -o $(SLURM_LOCK)
 
 clean:  ## remove what was built, the environment too
-	rm -rf .venv book/_build build dist *.egg-info runs/demo
+	rm -rf .venv $(SLURM) book/_build build dist *.egg-info runs/demo

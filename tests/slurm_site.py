@@ -121,7 +121,9 @@ def _start(**node):
     ):
         subprocess.run(command, env=environment, check=True, timeout=60)
     for _ in range(300):
-        sinfo = subprocess.run(["sinfo", "--noheader", "--format=%T"], env=environment, capture_output=True, text=True)
+        sinfo = subprocess.run(
+            ["sinfo", "--noheader", "--format=%T"], env=environment, capture_output=True, text=True, check=False
+        )
         if sinfo.stdout.strip() == "idle":
             return environment
         time.sleep(0.1)

@@ -1,0 +1,133 @@
+"""The workflow in a real Slurm of one node: short cells share a job, what fails or is cancelled is tried again."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from slurm_site import slurm_site, why_not
+
+ROOT = Path(__file__).resolve().parents[1]
+SNAKEMAKE = ROOT / ".venv-slurm" / "bin" / "snakemake"
+
+pytestmark = [pytest.mark.slurm, pytest.mark.skipif(bool(why_not()), reason=f"a Slurm of its own: {why_not()}")]
+
+# Stands in for the project's Python: it gets `-m MODULE PLAN JOB` and does what the real command does with a job's
+# cells, but quickly. A cell whose name begins with "slow" takes a minute when it is tried for the first time.
+FAKE_PYTHON = """#!/usr/bin/env python3
+import json, os, signal, sys, time
+from pathlib import Path
+
+plan = json.loads(Path(sys.argv[3]).read_text())
+out = Path(plan["out"])
+
+
+def note(*words):
+    with open(out / "events", "a") as file:
+        print(*words, os.environ["SLURM_JOB_ID"], file=file)
+
+
+def stop(*_):
+    note("stopped", cell)
+    sys.exit(143)
+
+
+signal.signal(signal.SIGTERM, stop)
+failed = False
+for cell in plan["jobs"][sys.argv[4]]["cells"]:
+    if (out / cell).exists():
+        continue
+    note("started", cell)
+    if cell.startswith("slow"):
+        slow = (out / "events").read_text().count(f"started {cell} ") == 1
+        time.sleep(60 if slow else 0)
+    if cell.startswith("bad"):
+        failed = True
+        continue
+    (out / cell).write_text(os.environ.get("CUDA_VISIBLE_DEVICES", ""))
+    note("finished", cell)
+sys.exit(failed)
+"""
+
+
+@pytest.fixture(scope="module")
+def site():
+    if not SNAKEMAKE.exists():
+        subprocess.run(["make", "slurm"], cwd=ROOT, check=True)
+    with slurm_site() as environment:
+        yield environment
+
+
+def plan(out, jobs):
+    """Write a plan of jobs, each a list of cells, and return its path."""
+    python = out / "python"
+    python.write_text(FAKE_PYTHON)
+    python.chmod(0o755)
+    entries = {
+        name: dict(cells=cells, threads=1, mem_mb=500, gpu=int("gpu" in name), minutes=5) for name, cells in jobs.items()
+    }
+    path = out / "plan.json"
+    path.write_text(json.dumps({"python": str(python), "out": str(out), "jobs": entries}))
+    return path
+
+
+def start(site, path):
+    """Start the workflow, with status checks that suit a test."""
+    return subprocess.Popen(
+        [SNAKEMAKE, "--snakefile", ROOT / "workflow" / "Snakefile", "--profile", ROOT / "workflow" / "profiles" / "slurm",
+         "--directory", path.parent, "--config", f"plan={path}", "--retries", "1", "--nolock",
+         "--slurm-init-seconds-before-status-checks", "2"],
+        env=site, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+    )
+
+
+def events(out):
+    """Return what the cells have noted: (what, cell, Slurm's job number)."""
+    path = out / "events"
+    return [tuple(line.split()) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def wait_for(out, what, cell):
+    """Wait until a cell has noted something, and return the number of its Slurm job."""
+    for _ in range(600):
+        for event in events(out):
+            if event[:2] == (what, cell):
+                return event[2]
+        time.sleep(0.1)
+    raise AssertionError(f"{cell} has not {what}: {events(out)}")
+
+
+def test_jobs_are_tried_again_and_go_on(site, tmp_path):
+    path = plan(tmp_path, {"short-gpu": ["a", "b"], "cancelled": ["c", "slow", "d"], "failing": ["e", "bad", "f"]})
+    engine = start(site, path)
+    subprocess.run(["scancel", wait_for(tmp_path, "started", "slow")], env=site, check=True)
+    output, _ = engine.communicate(timeout=150)
+    assert engine.returncode == 1, output  # because of the cell that fails each time
+
+    noted = events(tmp_path)
+    for cell in ("a", "b", "c", "slow", "d", "e", "f"):
+        assert [what for what, name, _ in noted if name == cell and what == "finished"] == ["finished"], noted
+    started = {cell: [job for what, name, job in noted if name == cell and what == "started"] for _, cell, _ in noted}
+    assert started["a"] == started["b"]  # in one job
+    assert (tmp_path / "a").read_text() in ("0", "1")  # the GPU that Slurm gave to it
+    assert (tmp_path / "c").read_text() == ""
+    assert len(started["slow"]) == 2 and ("stopped", "slow", started["slow"][0]) in noted
+    assert len(started["bad"]) == 2 and len(started["f"]) == 1
+
+    (tmp_path / "bad").touch()  # it has been put right, by hand
+    engine = start(site, plan(tmp_path, {"rest": ["bad"]}))
+    output, _ = engine.communicate(timeout=60)
+    assert engine.returncode == 0, output
+
+
+def test_an_interrupted_run_leaves_no_job_behind(site, tmp_path):
+    engine = start(site, plan(tmp_path, {"long": ["slow"]}))
+    wait_for(tmp_path, "started", "slow")
+    os.kill(engine.pid, signal.SIGINT)
+    output, _ = engine.communicate(timeout=60)
+    assert engine.returncode == 1, output
+    wait_for(tmp_path, "stopped", "slow")
+    assert not (tmp_path / "slow").exists()
