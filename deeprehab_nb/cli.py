@@ -436,7 +436,9 @@ File = Annotated[
     str, typer.Argument(metavar="FILE", help="A benchmark's file, or the name of one that is ready: smoke, paper, classification, regression.")
 ]
 Cores = Annotated[int | None, typer.Option(help="How many cores to use.", show_default="all", min=1)]
-Gpus = Annotated[int | None, typer.Option(help="How many GPUs to use.", show_default="all", min=0)]
+Gpus = Annotated[
+    int | None, typer.Option(help="How many GPUs to use; on a cluster, 1 lets each job ask for one.", show_default="all; on a cluster none", min=0)
+]
 PerGpu = Annotated[int, typer.Option(help="How many cells share a GPU.", min=1, max=64)]
 
 
@@ -516,8 +518,9 @@ def run_benchmark(
     """Run what is left of a benchmark, then collect its results. Goes on where it was interrupted, killed or switched off."""
     from deeprehab_nb.experiment import workflow
 
+    _, cluster = workflow.find_profile(profile)
+    machine = workflow.Machine.cluster(gpus) if cluster else workflow.Machine.this(cores, gpus, per_gpu)
     described, of = _planned(file)
-    machine = workflow.Machine.this(cores, gpus, per_gpu)
     with _showing(of) as look:
         signal_number = workflow.run_benchmark(described, of, machine, look, profile, dry_run)
     now = workflow.survey(of)

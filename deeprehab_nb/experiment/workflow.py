@@ -28,7 +28,7 @@ from .plan import STATE, Cell, Standing
 from .store import write_json
 from ..files import alone, read_file
 
-# %% ../../nbs/experiment/workflow.ipynb #68db8f13
+# %% ../../nbs/experiment/workflow.ipynb #48494eac
 def visible_gpus() -> list[str]:
     """Return the numbers of the GPUs that may be used: those in CUDA_VISIBLE_DEVICES, else all that `nvidia-smi` lists."""
     said = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -62,6 +62,11 @@ class Machine:
     per_gpu: int
 
     @classmethod
+    def cluster(cls, gpus: int | None = None) -> "Machine":
+        """Describe a cluster, of which nothing is known but whether each job shall ask for a GPU."""
+        return cls(1, 0, tuple("gpu" for _ in range(min(gpus or 0, 1))), 1)
+
+    @classmethod
     def this(cls, cores: int | None = None, gpus: int | None = None, per_gpu: int = 1) -> "Machine":
         """
         Describe this machine, or the part of it that is asked for.
@@ -85,7 +90,7 @@ class Machine:
         limits = [self.cores // need.threads, self.memory // need.memory]
         return max(1, min(limits + [len(self.gpus) * self.per_gpu] * bool(self.gpus)))
 
-# %% ../../nbs/experiment/workflow.ipynb #a27b93b8
+# %% ../../nbs/experiment/workflow.ipynb #8c3f3bce
 def _jobs(benchmark: Benchmark, names: list[str], seconds: tuple[float, ...], gpu: bool, cluster: bool) -> dict[str, dict[str, object]]:
     """Put cells into jobs."""
     need, jobs = benchmark.resources, {}
@@ -168,7 +173,7 @@ def _engine(plan: Path, benchmark: Benchmark, machine: Machine, profile: Path, c
     command += ["--snakefile", str(READY / "Snakefile"), "--directory", str(plan.parent / "engine"), "--profile", str(profile)]
     command += ["--config", f"plan={plan}", "--nolock", "--retries", str(benchmark.resources.retries)]
     if not cluster:
-        command += ["--cores", str(machine.cores), "--resources", f"mem_mb={machine.memory}", f"gpu={len(machine.gpus) * machine.per_gpu}"]
+        command += ["--cores", str(machine.cores), "--resources", f"mem_mb={machine.memory}", f"gpu_slots={len(machine.gpus) * machine.per_gpu}"]
     return command + ["--dry-run", "--quiet", "host"] * dry
 
 # %% ../../nbs/experiment/workflow.ipynb #f9f51bc1
@@ -260,7 +265,7 @@ def is_running(state: Path) -> bool:
     except UserError:
         return True
 
-# %% ../../nbs/experiment/workflow.ipynb #3a16a603
+# %% ../../nbs/experiment/workflow.ipynb #ea130598
 Look = Callable[[Survey], None]
 
 
@@ -274,14 +279,20 @@ def check_data(of: list[Cell]) -> None:
 
 
 @contextmanager
-def _stopping(process: subprocess.Popen) -> Iterator[list[int]]:
-    """While a block runs, pass a wish to stop on to the engine and all its cells; at the second, kill them."""
+def _stopping(process: subprocess.Popen, cluster: bool) -> Iterator[list[int]]:
+    """
+    While a block runs, pass a wish to stop on to the engine and all its cells; at the second, kill them.
+
+    SIGTERM tells the engine to start nothing more, and its cells here to save their state. What tells it to cancel
+    its jobs on a cluster is SIGINT; the cluster then tells the cells.
+    """
     asked: list[int] = []
 
     def stop(number: int, frame: object) -> None:
         asked.append(number)
         if process.poll() is None:
-            os.killpg(process.pid, signal.SIGTERM if len(asked) == 1 else signal.SIGKILL)
+            gently = signal.SIGINT if cluster else signal.SIGTERM
+            os.killpg(process.pid, gently if len(asked) == 1 else signal.SIGKILL)
 
     kept = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
@@ -340,7 +351,7 @@ def run_benchmark(
                 _engine(plan, benchmark, machine, profile_folder, cluster, dry), stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-            with _stopping(process) as asked:
+            with _stopping(process, cluster) as asked:
                 while True:
                     try:
                         process.wait(timeout=every)
