@@ -531,7 +531,7 @@ def run_benchmark(
     if signal_number:
         typer.echo("Interrupted. Every training has saved its state; the same command goes on from there.", err=True)
         raise typer.Exit(128 + signal_number)
-    _print_failures(now)
+    _print_unfinished(now)
     collect_results(described.out)
     if now.n("complete") < len(of):
         raise typer.Exit(1)
@@ -568,11 +568,13 @@ def _showing(of):
         yield update
 
 
-def _print_failures(now) -> None:
+def _print_unfinished(now) -> None:
     failed = now.those("failed")
     for cell, standing in failed:
         where = f" Notebook: {standing.notebook}" if standing.notebook else ""
         typer.echo(f"{cell.label} failed: {standing.message}{where}", err=True)
+    for cell, standing in now.those("interrupted"):
+        typer.echo(f"{cell.label} was interrupted: {standing.message}", err=True)
     if failed:
         typer.echo(f"{len(failed)} cell{'s' * (len(failed) > 1)} failed; the same command tries {'them' if len(failed) > 1 else 'it'} again.", err=True)
 
@@ -600,9 +602,7 @@ def show_status(
     typer.echo(f"{'Running' if running else 'Not running'}: {now}")
     for cell, standing in now.those("running"):
         typer.echo(f"{cell.label}: {standing.message}")
-    for cell, standing in now.those("interrupted"):
-        typer.echo(f"{cell.label} was interrupted: {standing.message}")
-    _print_failures(now)
+    _print_unfinished(now)
 
 # %% ../nbs/cli.ipynb #9e8ebe00
 @app.command("cost")

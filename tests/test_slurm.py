@@ -1,16 +1,17 @@
 """The workflow in a real Slurm of one node: short cells share a job, what fails or is cancelled is tried again."""
 
+import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import time
-from pathlib import Path
 
 import pytest
+from conftest import COMMAND, ROOT
 from slurm_site import slurm_site, why_not
 
-ROOT = Path(__file__).resolve().parents[1]
 SNAKEMAKE = ROOT / ".venv-slurm" / "bin" / "snakemake"
 
 pytestmark = [pytest.mark.slurm, pytest.mark.skipif(bool(why_not()), reason=f"a Slurm of its own: {why_not()}")]
@@ -131,3 +132,31 @@ def test_an_interrupted_run_leaves_no_job_behind(site, tmp_path):
     assert engine.returncode == 1, output
     wait_for(tmp_path, "stopped", "slow")
     assert not (tmp_path / "slow").exists()
+
+
+def test_a_benchmark_is_planned_run_cancelled_run_again_and_collected(site, sample, tmp_path):
+    out, path = tmp_path / "runs", tmp_path / "slurm.yaml"
+    path.write_text(
+        f"root: {sample}\nout: {out}\ndatasets: [Synthetic_clf_bn_ArmRaise]\nfolds: [0]\nepochs: 400\nruns: 2\nbatch_size: 8\n"
+        "models: [FCN: {n_filters: [4, 4, 4]}, FCN: {n_filters: [2, 2, 2]}]\ncheckpoint: {seconds: 1}\n"
+        "resources: {memory: 1500, retries: 0, batch: 0.1}\n"  # a batch that one cell fills, so two jobs
+    )
+    planned = subprocess.run([COMMAND, "benchmark", "plan", path, "--no-trial"], env=site, capture_output=True, text=True, check=True)
+    assert "0 of 2 cells complete, 2 left, 0 failed" in planned.stdout
+    run = [COMMAND, "benchmark", "run", path, "--profile", "slurm"]
+    running = subprocess.Popen(run, env=site, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not (kept := list(out.glob("*/*/*/*/.run*.checkpoint"))):
+        assert running.poll() is None, running.communicate()
+        time.sleep(0.1)
+    job = int(re.search(r"job (\d+)", json.loads((kept[0].parent / "cell.json").read_text())["host"])[1])
+    subprocess.run(["scancel", str(job)], env=site, check=True)
+    said, complained = running.communicate(timeout=240)
+    assert running.returncode == 1 and "1 of 2 cells complete, 1 left, 0 failed" in said, (said, complained)
+    assert "was interrupted: Interrupted in run" in complained
+
+    again = subprocess.run(run, env=site, capture_output=True, text=True, check=False, timeout=240)
+    assert again.returncode == 0 and "2 of 2 cells complete" in again.stdout, again.stderr
+    resumed = [json.loads(p.read_text())["resumed"] for p in kept[0].parent.glob("run*/provenance.json")]
+    assert sum(resumed) >= 1
+    with (out / "collected" / "metrics.csv").open(newline="") as file:
+        assert len({row["variant"] for row in csv.DictReader(file)}) == 2

@@ -131,7 +131,7 @@ def die_with_parent() -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # 1: PR_SET_PDEATHSIG
 
-# %% ../../nbs/experiment/cell.ipynb #44f346cb
+# %% ../../nbs/experiment/cell.ipynb #3aef8b76
 _PATIENCE = 180  # seconds for another process at the same cell to end
 
 
@@ -198,7 +198,7 @@ def run_cell(plan: dict[str, object], name: str) -> Note:
             with _a_gpu(Path(plan["state"]) / "gpus", plan["gpus"], plan["per_gpu"]) as gpu:
                 _limit_threads(said["threads"])
                 note = Note(
-                    "running", session=session, attempts=before.attempts + 1, seconds=before.seconds, host=socket.gethostname(),
+                    "running", session=session, attempts=before.attempts + 1, seconds=before.seconds, host=_host(),
                     pid=os.getpid(), started=datetime.now(UTC).isoformat(timespec="seconds"), threads=said["threads"], gpu=gpu,
                     epochs=experiment.epochs * experiment.runs,
                 )
@@ -212,6 +212,12 @@ def run_cell(plan: dict[str, object], name: str) -> Note:
             return note
     except filelock.Timeout:
         return Note("failed", f"Another process is at the cell {name}.")
+
+
+def _host() -> str:
+    """Say where this is: the machine, and the cluster's job."""
+    job = os.environ.get("SLURM_JOB_ID")
+    return socket.gethostname() + (f", job {job}" if job else "")
 
 
 def _notebook(folder: Path) -> str:
