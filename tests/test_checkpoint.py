@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from dataclasses import replace
 from zipfile import ZipFile
 
@@ -23,8 +24,10 @@ from deeprehab_nb.errors import Interrupted, UserError
 from deeprehab_nb.experiment.progress import PROGRESS
 from deeprehab_nb.experiment.run import run_experiment
 from deeprehab_nb.experiment.store import Experiment
-from deeprehab_nb.models.golden import GOLDEN_HYPERPARAMETERS
-from deeprehab_nb.training.checkpoint import Checkpoint
+from deeprehab_nb.models.golden import GOLDEN_HYPERPARAMETERS, GOLDEN_SKELETON
+from deeprehab_nb.models.zoo import architecture
+from deeprehab_nb.training.checkpoint import Checkpoint, stopping
+from deeprehab_nb.training.loop import Schedule, seed_everything, train
 
 CLASSES = "Synthetic_clf_bn_ArmRaise"
 
@@ -52,7 +55,8 @@ def resumed(experiment, run=0):
     return json.loads((experiment.folder / f"run{run}" / "provenance.json").read_text())["resumed"]
 
 
-def stop_before(batch, experiment, number=signal.SIGTERM):
+@contextmanager
+def stopping_before(batch, number=signal.SIGTERM):
     """Let the process get a signal before a batch, counted from 1, of what is left to be trained."""
     seen, due = 0, Checkpoint.due
 
@@ -63,8 +67,14 @@ def stop_before(batch, experiment, number=signal.SIGTERM):
             signal.raise_signal(number)
         return due(self, epochs)
 
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(Interrupted) as error:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Checkpoint, "due", counting)
+        yield
+
+
+def stop_before(batch, experiment, number=signal.SIGTERM):
+    """Start an experiment that is stopped before a batch; returns what it says."""
+    with stopping_before(batch, number), pytest.raises(Interrupted) as error:
         run_experiment(experiment, unseen)
     assert error.value.signal == number
     sentence(str(error.value), "Interrupted", "the same command goes on from there")
@@ -80,31 +90,42 @@ def tiny(sample, tmp_path_factory):
     return experiment, made(experiment)
 
 
+HEAVY = ("STGCN", "H-Inception")  # they take long to compile, so all their batches are of one size
+
+
 @pytest.mark.parametrize("model", GOLDEN_HYPERPARAMETERS)
-def test_every_network_ends_the_same(sample, tmp_path, model):
+def test_every_network_ends_the_same(tmp_path, model):
+    """Stopped before the last and smaller batch of an epoch, and built anew."""
     small = GOLDEN_HYPERPARAMETERS[model]
-    small = small | {"dropout": 0.3} if "dropout" in small else small
-    undisturbed, stopped = (
-        Experiment(CLASSES, model=model, root=sample, out=tmp_path / out, epochs=3, runs=1, batch_size=32, hyperparameters=small)
-        for out in ("undisturbed", "stopped")
-    )
-    stop_before(6, stopped)
-    stop_before(2, stopped, signal.SIGINT)
-    assert made(stopped) == made(undisturbed)
-    assert resumed(stopped) == 2 and resumed(undisturbed) == 0 and not checkpoint_of(stopped).exists()
+    network_of = architecture(model, small | {"dropout": 0.3} if "dropout" in small else small)
+    rng, n_cases = np.random.default_rng(0), 24 if model in HEAVY else 20
+    x = rng.normal(size=(n_cases, 3 * GOLDEN_SKELETON.n_joints, 40)).astype("float32")
+    y = rng.integers(2, size=n_cases)
+
+    def trained(checkpoint=None):
+        seed_everything(1)
+        network = network_of.build(40, x.shape[1], 2, GOLDEN_SKELETON)
+        history = train(network, x, y, Schedule(epochs=2, batch_size=8), seed=1, checkpoint=checkpoint)
+        return [w.tobytes() for w in network.get_weights()], [(e.loss, e.learning_rate) for e in history.epochs], history.best_epoch
+
+    path = tmp_path / "training"
+    with stopping_before(6), stopping() as stop, pytest.raises(Interrupted):
+        trained(Checkpoint(path, {}, stop=stop))
+    assert trained(Checkpoint(path, {})) == trained()
 
 
 def test_the_run_that_was_stopped_is_named_and_the_others_are_kept(tiny, tmp_path):
     experiment, expected = replace(tiny[0], out=tmp_path), tiny[1]
-    n_batches = -(-len(experiment.load().y_train) // 64)
-    assert "in run 2 of 2 after 1 epoch;" in stop_before(5 * n_batches + 2 + n_batches // 2, experiment)
+    n_looks = 4 * -(-len(experiment.load().y_train) // 64) + 1  # before each batch of a run, and at its end
+    assert "in run 2 of 2 after 1 epoch;" in stop_before(n_looks + n_looks // 4 + 1, experiment)
+    assert "in run 2 of 2 after 1 epoch;" in stop_before(1, experiment, signal.SIGINT)
     assert (experiment.folder / "run0").is_dir() and not (experiment.folder / "run1").exists()
     assert not (experiment.folder / "ensemble.json").exists()
-    assert made(experiment) == expected and [resumed(experiment, run) for run in range(2)] == [0, 1]
+    assert made(experiment) == expected and [resumed(experiment, run) for run in range(2)] == [0, 2]
 
 
 def test_killed_in_the_middle(sample, tmp_path):
-    options = {"model": "FCN", "epochs": 60, "runs": 1, "batch_size": 16}
+    options = {"model": "FCN", "epochs": 40, "runs": 1, "batch_size": 16}
     killed, undisturbed = (Experiment(CLASSES, root=sample, out=tmp_path / out, **options) for out in ("killed", "undisturbed"))
     script = (
         "from deeprehab_nb.experiment.run import Experiment, run_experiment\n"
@@ -163,7 +184,7 @@ def test_the_command_goes_on_whatever_stops_it(sample, tmp_path):
     done = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     assert sorted(p.name for p in experiment.folder.iterdir()) == ["ensemble.json", "experiment.ipynb", "provenance.json", "run0"]
-    assert resumed(experiment) == 3 and list(tmp_path.iterdir()) == [experiment.out]
+    assert 1 <= resumed(experiment) <= 3 and list(tmp_path.iterdir()) == [experiment.out]  # what was lost is not counted
     assert made(experiment) == made(replace(experiment, out=tmp_path / "undisturbed"))
 
 
@@ -217,8 +238,21 @@ def _npz(**arrays):
     return stream.getvalue()
 
 
-def _huge(member):
-    return member.replace(b"'shape': (", b"'shape': (9999999999999, ", 1)
+def forged(member, change):
+    """Return a damage: a member of the archive is changed, and the digest is right."""
+
+    def damage(content):
+        with ZipFile(io.BytesIO(content.partition(b"\n")[2])) as archive:
+            members = {name: archive.read(name) for name in archive.namelist()}
+        members[member] = change(members[member])
+        stream = io.BytesIO()
+        with ZipFile(stream, "w") as archive:
+            for name, data in members.items():
+                archive.writestr(name, data)
+        rest = stream.getvalue()
+        return b"deeprehab-nb checkpoint, format 1 " + hashlib.sha256(rest).hexdigest().encode() + b"\n" + rest
+
+    return damage
 
 
 def _state(**changes):
@@ -230,50 +264,56 @@ def _state(**changes):
     return change
 
 
-@pytest.mark.parametrize("member, change", [
-    ("run0.npz", lambda member: _npz(**{"0": np.array([Attack()], dtype=object)})),
-    ("run1.npz", lambda member: pickle.dumps(Attack())),
-    ("run0.npz", _huge), ("run0.npz", lambda member: _npz(**{"0": np.zeros(3)})), ("run1.npz", lambda member: _npz()),
-    ("checkpoint.json", lambda member: b"[" * 100_000), ("checkpoint.json", lambda member: b"{}"),
-    ("checkpoint.json", _state(random={"bit_generator": "PCG64", "state": "none"})), ("checkpoint.json", _state(batch="1")),
-    ("checkpoint.json", _state(total=float("nan"))), ("checkpoint.json", _state(history={"epochs": [], "best_epoch": 1})),
-], ids=[
-    "a pickled array", "a pickle", "a huge header", "another network's", "no best weights", "deep", "nothing", "no random state", "text",
-    "no number", "no history",
-])
-def test_a_hostile_checkpoint_runs_nothing(tiny, tmp_path, monkeypatch, capsys, member, change):
-    """Its digest is right. Nothing in it is run, it is removed, and the run begins anew."""
+DAMAGES = {
+    "cut": lambda content: content[:-1],
+    "a bit": lambda content: content[:2000] + bytes([content[2000] ^ 4]) + content[2001:],
+    "empty": lambda content: b"",
+    "another format": lambda content: content.replace(b"format 1", b"format 2", 1),
+    "a pickled array": forged("run0.npz", lambda member: _npz(**{"0": np.array([Attack()], dtype=object)})),
+    "a pickle": forged("run1.npz", lambda member: pickle.dumps(Attack())),
+    "a huge header": forged("run0.npz", lambda member: member.replace(b"'shape': (", b"'shape': (9999999999999, ", 1)),
+    "another network's": forged("run0.npz", lambda member: _npz(**{"0": np.zeros(3)})),
+    "no best weights": forged("run1.npz", lambda member: _npz()),
+    "deep": forged("checkpoint.json", lambda member: b"[" * 100_000),
+    "nothing": forged("checkpoint.json", lambda member: b"{}"),
+    "no random state": forged("checkpoint.json", _state(random={"bit_generator": "PCG64", "state": "none"})),
+    "text": forged("checkpoint.json", _state(batch="1")),
+    "no number": forged("checkpoint.json", _state(total=float("nan"))),
+    "no history": forged("checkpoint.json", _state(history={"epochs": [], "best_epoch": 1})),
+}
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """A training that stops before its first batch, and the content of a checkpoint from which it goes on after an epoch."""
+    path = tmp_path_factory.mktemp("kept") / "training"
+    x = np.random.default_rng(0).normal(size=(8, 6, 20)).astype("float32")
+
+    def begin(path, batch=1):
+        network = architecture("FCN", {"n_filters": (2, 2, 2)}).build(20, 6, 2)
+        with stopping_before(batch), stopping() as stop, pytest.raises(Interrupted) as error:
+            train(network, x, np.arange(8) % 2, Schedule(epochs=2, batch_size=4), seed=0, checkpoint=Checkpoint(path, {}, stop=stop))
+        return str(error.value)
+
+    begin(path, 4)
+    return begin, path.read_bytes()
+
+
+@pytest.mark.parametrize("damage", [None, *DAMAGES])
+def test_a_damaged_or_hostile_checkpoint_is_removed(kept, tmp_path, monkeypatch, capsys, damage):
+    """Nothing in it is run, also where its digest is right, and the training begins anew."""
     monkeypatch.chdir(tmp_path)
-    experiment, expected = replace(tiny[0], out=tmp_path / "runs"), tiny[1]
-    shutil.copytree(tiny[0].folder, experiment.folder)
-    shutil.rmtree(experiment.folder / "run1")
-    stop_before(4, experiment)
-    path = checkpoint_of(experiment, 1)
-    with ZipFile(io.BytesIO(path.read_bytes().partition(b"\n")[2])) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
-    assert member in members
-    members[member] = change(members[member])
-    stream = io.BytesIO()
-    with ZipFile(stream, "w") as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
-    rest = stream.getvalue()
-    path.write_bytes(b"deeprehab-nb checkpoint, format 1 " + hashlib.sha256(rest).hexdigest().encode() + b"\n" + rest)
-    assert made(experiment) == expected and resumed(experiment, 1) == 0
-    assert f"The checkpoint {path} was damaged, so run 2 of 2 begins anew." in capsys.readouterr().out
-    assert [p.name for p in tmp_path.iterdir()] == ["runs"]
+    begin, content = kept
+    path = tmp_path / "training"
+    path.write_bytes(DAMAGES[damage](content) if damage else content)
+    assert f"after {0 if damage else 1} epoch" in begin(path)
+    assert (f"The checkpoint {path} was damaged, so the training begins anew." in capsys.readouterr().out) == bool(damage)
+    assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("damage", [
-    lambda content: content[:-1], lambda content: content[:2000] + bytes([content[2000] ^ 4]) + content[2001:], lambda content: b"",
-    lambda content: content.replace(b"format 1", b"format 2", 1),
-], ids=["cut", "a bit", "empty", "another format"])
-def test_a_damaged_checkpoint_costs_only_time(tiny, tmp_path, capsys, damage):
+def test_a_damaged_checkpoint_costs_only_time(tiny, tmp_path):
     experiment, expected = replace(tiny[0], out=tmp_path), tiny[1]
-    shutil.copytree(tiny[0].folder, experiment.folder)
-    shutil.rmtree(experiment.folder / "run1")
     stop_before(4, experiment)
-    path = checkpoint_of(experiment, 1)
-    path.write_bytes(damage(path.read_bytes()))
-    assert made(experiment) == expected and resumed(experiment, 1) == 0
-    assert f"The checkpoint {path} was damaged, so run 2 of 2 begins anew." in capsys.readouterr().out
+    path = checkpoint_of(experiment)
+    path.write_bytes(DAMAGES["a bit"](path.read_bytes()))
+    assert made(experiment) == expected and resumed(experiment) == 0
