@@ -16,7 +16,6 @@ from filelock import FileLock
 
 FOLDER = Path("/run/deeprehab_slurm_site")  # one at a time on a machine, so that what a killed run has left is found
 USUAL = Path("/etc/slurm/slurm.conf")  # a job of snakemake looks nowhere else: its plugin drops SLURM_CONF
-MARK = ("DEEPREHAB_SLURM_SITE", str(FOLDER))  # in the environment of all that runs in the site: Slurm hands it on
 DAEMONS = ("munged", "slurmctld", "slurmd")
 
 # No cgroups, no accounting: these work in a container. Cores, memory and GPUs are counted and handed out as on a
@@ -112,7 +111,7 @@ def _start(**node):
 
     ours = ("SLURM_", "SBATCH_", "SRUN_")  # of a Slurm in which the tests themselves may run
     environment = {name: text for name, text in os.environ.items() if not name.startswith(ours)}
-    environment.update([MARK])
+    environment["SLURM_CONF"] = str(FOLDER / "slurm.conf")
     munge = {"key-file": "key", "socket": "socket", "pid-file": "pid", "log-file": "log", "seed-file": "seed"}
     for command in (
         ["munged", *(f"--{option}={FOLDER}/munge.{ending}" for option, ending in munge.items())],
@@ -154,16 +153,18 @@ def _linked():
 
 
 def _processes():
-    """Return the processes that were started in the site's environment, the jobs' own among them."""
-    mark = "=".join(MARK).encode()
+    """Return the processes of the site: Slurm's own work in its folder, and all jobs know its configuration."""
+    mark = f"SLURM_CONF={FOLDER}/slurm.conf".encode()
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            if mark in (process / "environ").read_bytes().split(b"\0"):
-                found.append(int(process.name))
+            marked = mark in (process / "environ").read_bytes().split(b"\0")
+            inside = str((process / "cwd").readlink()).startswith(f"{FOLDER}")
         except OSError:  # it has ended meanwhile
             continue
-    return [one for one in found if one != os.getpid()]
+        if marked or inside:
+            found.append(int(process.name))
+    return found
 
 
 def _free_ports(count):
