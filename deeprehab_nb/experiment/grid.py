@@ -5,8 +5,10 @@
 # %% auto #0
 __all__ = ['READY', 'schema', 'schema_rows', 'Resources', 'Benchmark', 'find_benchmark', 'read_benchmark']
 
-# %% ../../nbs/experiment/grid.ipynb #5d74ddef
+# %% ../../nbs/experiment/grid.ipynb #c7814a05
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -19,7 +21,7 @@ from ..data.recordings import local_folds
 from ..errors import UserError, check_name, shown, suggest
 from .store import Experiment
 from ..files import read_file
-from ..models.zoo import ARCHITECTURES, architecture, check_model
+from ..models.zoo import ARCHITECTURES, check_model
 
 # %% ../../nbs/experiment/grid.ipynb #2bba8f2f
 READY = Path(str(files("deeprehab_nb"))) / "workflow"
@@ -101,7 +103,7 @@ _KINDS = {
     "string": "text", "array": "a list", "object": "a table of keys and values", "integer": "a whole number", "number": "a number",
 }
 
-# %% ../../nbs/experiment/grid.ipynb #d3a40c07
+# %% ../../nbs/experiment/grid.ipynb #548b73d5
 @dataclass(frozen=True)
 class Resources:
     """
@@ -175,12 +177,31 @@ def _folds(dataset: str, wanted: list[int] | None, root: Path) -> list[int]:
     return [fold for fold in known if wanted is None or fold in wanted]
 
 
-def _models(said: dict) -> list[tuple[str, dict[str, object]]]:
+_CHECK = """
+import json, sys
+from deeprehab_nb.errors import UserError
+from deeprehab_nb.models.zoo import architecture
+try:
+    for name, hyperparameters in json.load(sys.stdin):
+        architecture(name, hyperparameters)
+except UserError as error:
+    print(error)
+"""
+
+
+def _models(said: dict, path: Path) -> list[tuple[str, dict[str, object]]]:
     models = [next(iter(m.items())) if isinstance(m, dict) else (m, {}) for m in said.get("models", ARCHITECTURES)]
     for name, hyperparameters in models:
         check_model(name)
-        if hyperparameters:  # else not worth loading Keras
-            architecture(name, hyperparameters)
+        try:
+            json.dumps(hyperparameters, allow_nan=False)
+        except (TypeError, ValueError):
+            raise UserError(f"A hyperparameter of {name} in the file {path} is neither a finite number nor text, nor a list of such.") from None
+    changed = [(name, hyperparameters) for name, hyperparameters in models if hyperparameters and isinstance(ARCHITECTURES[name], str)]
+    if changed:  # in a process of its own: Keras would fill this one's memory for as long as the benchmark runs
+        done = subprocess.run([sys.executable, "-c", _CHECK], input=json.dumps(changed), stdout=subprocess.PIPE, text=True, check=True)
+        if done.stdout:
+            raise UserError(done.stdout.rstrip("\n"))
     return models
 
 
@@ -222,7 +243,7 @@ def read_benchmark(name: str | Path) -> Benchmark:
     checkpoint = said.get("checkpoint", {})
     options = {name: said[name] for name in ("epochs", "runs", "batch_size", "seed") if name in said}
     options |= {f"checkpoint_{name}": value for name, value in checkpoint.items()}
-    models = _models(said)
+    models = _models(said, path)
     experiments = tuple(
         Experiment(dataset, fold, model, root=root, out=out, hyperparameters=hyperparameters, **options)
         for dataset in _datasets(said, path, root)
