@@ -98,6 +98,10 @@ def dataset_folder(dataset: str, root: str | os.PathLike | None = None) -> Path:
         return found[0]
     if in_archive(dataset):
         raise UserError(f"The dataset {dataset} is not under {root}; `deeprehab datasets download {dataset}` fetches it.")
+    from deeprehab_nb.data.sample import SAMPLE_DATASETS
+
+    if dataset in SAMPLE_DATASETS:
+        raise UserError(f"The synthetic dataset {dataset} is not under {root}; `deeprehab datasets sample {root}` writes it.")
     if not root.is_dir():
         raise UserError(f"The archive's folder {root} does not exist; name the right one as root.")
     here = local_datasets(root)

@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['STATE', 'Facts', 'fold_facts', 'Standing', 'Cell', 'cells']
 
-# %% ../../nbs/experiment/plan.ipynb #638f4641
+# %% ../../nbs/experiment/plan.ipynb #d7a51c52
 import json
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -124,7 +125,7 @@ def fold_facts(benchmark: Benchmark, show: Callable[[float], None] = lambda done
         })
     return found
 
-# %% ../../nbs/experiment/plan.ipynb #e77033fc
+# %% ../../nbs/experiment/plan.ipynb #9971a083
 @dataclass(frozen=True)
 class Standing:
     """
@@ -190,7 +191,7 @@ class Cell:
         if note is None:
             return Standing("waiting")
         if note.outcome == "running":
-            if is_locked(self.folder) or _is_busy(self.folder):
+            if is_locked(self.folder) or (note.host.partition(",")[0] != socket.gethostname() and _is_busy(self.folder)):
                 return self._running()
             return Standing("interrupted", "Its process was killed.")
         notebook = self.folder / note.notebook if note.notebook else None
@@ -207,9 +208,9 @@ class Cell:
 
 
 def _is_busy(folder: Path) -> bool:
-    """Say whether a process of another machine, whose lock cannot be seen here, has told its progress within two minutes."""
+    """Say whether a process of another machine, whose lock cannot be seen here, has told its progress within ten minutes."""
     try:
-        return time.time() - (folder / PROGRESS).stat().st_mtime < 120
+        return time.time() - (folder / PROGRESS).stat().st_mtime < 600
     except OSError:
         return False
 

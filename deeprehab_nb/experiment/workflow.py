@@ -6,7 +6,7 @@
 __all__ = ['Look', 'visible_gpus', 'Machine', 'find_profile', 'Survey', 'duration', 'survey', 'is_running', 'check_data',
            'run_benchmark']
 
-# %% ../../nbs/experiment/workflow.ipynb #73bbb9d1
+# %% ../../nbs/experiment/workflow.ipynb #1167dfa5
 import json
 import math
 import os
@@ -21,6 +21,8 @@ from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psutil
+
 from ..errors import UserError
 from .estimate import estimate
 from .grid import READY, Benchmark
@@ -28,7 +30,7 @@ from .plan import STATE, Cell, Standing
 from .store import write_json
 from ..files import alone, read_file
 
-# %% ../../nbs/experiment/workflow.ipynb #48494eac
+# %% ../../nbs/experiment/workflow.ipynb #b9a6ce19
 def visible_gpus() -> list[str]:
     """Return the numbers of the GPUs that may be used: those in CUDA_VISIBLE_DEVICES, else all that `nvidia-smi` lists."""
     said = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -76,8 +78,6 @@ class Machine:
         UserError
             If there are fewer GPUs.
         """
-        import psutil
-
         there = visible_gpus()
         if gpus is not None and gpus > len(there):
             raise UserError(f"There are {len(there)} GPUs here that can be used, not {gpus}.")
@@ -265,7 +265,7 @@ def is_running(state: Path) -> bool:
     except UserError:
         return True
 
-# %% ../../nbs/experiment/workflow.ipynb #ea130598
+# %% ../../nbs/experiment/workflow.ipynb #a25e0169
 Look = Callable[[Survey], None]
 
 
@@ -338,6 +338,7 @@ def run_benchmark(
     state = benchmark.out / STATE
     busy = f"A benchmark is running on {benchmark.out} already; `deeprehab benchmark status {benchmark.path}` tells how far it is."
     with alone(state / "lock", busy):
+        _check_alone(state / "engine.json")
         now = survey(of)
         todo = [cell for cell, standing in zip(of, now.standings, strict=True) if standing.state != "complete"]
         if not todo:
@@ -351,6 +352,7 @@ def run_benchmark(
                 _engine(plan, benchmark, machine, profile_folder, cluster, dry), stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+            write_json(state / "engine.json", {"pid": process.pid, "started": psutil.Process(process.pid).create_time()})
             with _stopping(process, cluster) as asked:
                 while True:
                     try:
@@ -365,6 +367,17 @@ def run_benchmark(
             return asked[0]
         _check_engine(process.returncode, todo, state / "engine.log", dry)
         return 0
+
+
+def _check_alone(path: Path) -> None:
+    """Raise UserError if the engine of a command that was killed is still at work: on Linux it never is, unless on a cluster."""
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+        alive = psutil.Process(said["pid"]).create_time() == said["started"]
+    except (OSError, ValueError, KeyError, TypeError, psutil.Error):
+        return
+    if alive:
+        raise UserError(f"The engine of an earlier command, process {said['pid']}, is still at work; end it (kill {said['pid']}) or wait for it.")
 
 
 def _check_engine(status: int, todo: list[Cell], log: Path, dry: bool) -> None:
