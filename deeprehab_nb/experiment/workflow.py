@@ -90,7 +90,7 @@ class Machine:
         limits = [self.cores // need.threads, self.memory // need.memory]
         return max(1, min(limits + [len(self.gpus) * self.per_gpu] * bool(self.gpus)))
 
-# %% ../../nbs/experiment/workflow.ipynb #8c3f3bce
+# %% ../../nbs/experiment/workflow.ipynb #115f2faf
 def _jobs(benchmark: Benchmark, names: list[str], seconds: tuple[float, ...], gpu: bool, cluster: bool) -> dict[str, dict[str, object]]:
     """Put cells into jobs."""
     need, jobs = benchmark.resources, {}
@@ -101,12 +101,12 @@ def _jobs(benchmark: Benchmark, names: list[str], seconds: tuple[float, ...], gp
                 filled, batch = 0.0, batch + 1
             filled += expected
         job = jobs.setdefault(f"batch{batch}" if cluster else name, {
-            "cells": [], "threads": need.threads, "mem_mb": need.memory, "gpu": int(gpu), "minutes": 10,
+            "cells": [], "threads": need.threads, "mem_mb": need.memory, "gpu": int(gpu), "minutes": 30.0,
         })
         job["cells"].append(name)
-        # an estimate may be wrong; what is stopped at its end goes on in the next attempt
-        job["minutes"] += math.ceil(min(need.time_limit, 10 + 3 * expected / 60) if cluster else need.time_limit)
-    return jobs
+        # three times what is expected; what is stopped because that was wrong goes on in the next attempt
+        job["minutes"] += min(need.time_limit, 3 * expected / 60) if cluster else need.time_limit
+    return {name: job | {"minutes": math.ceil(job["minutes"])} for name, job in jobs.items()}
 
 
 def _write_plan(benchmark: Benchmark, todo: list[Cell], seconds: tuple[float, ...], machine: Machine, cluster: bool) -> Path:
