@@ -6,7 +6,8 @@
 __all__ = ['Look', 'visible_gpus', 'Machine', 'find_profile', 'Survey', 'duration', 'survey', 'is_running', 'check_data',
            'run_benchmark']
 
-# %% ../../nbs/experiment/workflow.ipynb #1167dfa5
+# %% ../../nbs/experiment/workflow.ipynb #e329bcf3
+import hashlib
 import json
 import math
 import os
@@ -14,6 +15,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -90,7 +92,7 @@ class Machine:
         limits = [self.cores // need.threads, self.memory // need.memory]
         return max(1, min(limits + [len(self.gpus) * self.per_gpu] * bool(self.gpus)))
 
-# %% ../../nbs/experiment/workflow.ipynb #115f2faf
+# %% ../../nbs/experiment/workflow.ipynb #ea839e00
 def _jobs(benchmark: Benchmark, names: list[str], seconds: tuple[float, ...], gpu: bool, cluster: bool) -> dict[str, dict[str, object]]:
     """Put cells into jobs."""
     need, jobs = benchmark.resources, {}
@@ -136,6 +138,23 @@ def _cluster_python() -> str:
     return str(python)
 
 
+def _job_name(state: Path) -> str:
+    """Return what the names of a benchmark's jobs in Slurm begin with."""
+    return f"deeprehab-{hashlib.sha256(str(state.absolute()).encode()).hexdigest()[:8]}"
+
+
+def _cancel_jobs(state: Path) -> None:
+    """Cancel the jobs of an engine that was killed, and wait until they have ended; their cells save their state."""
+    for _ in range(120):
+        listed = subprocess.run(["squeue", "--me", "--noheader", "--format=%i %j"], capture_output=True, text=True, check=False).stdout
+        left = [line.split()[0] for line in listed.splitlines() if line.partition(" ")[2].startswith(_job_name(state))]
+        if not left:
+            return
+        subprocess.run(["scancel", *left], capture_output=True, check=False)
+        time.sleep(1)
+    raise UserError(f"Slurm's jobs {', '.join(left)} are left of an earlier command and do not end; cancel them (scancel), or wait.")
+
+
 _LEASH = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9); os.execv(sys.argv[1], sys.argv[1:])"
 """Linux only: a program that runs another one, which is killed when this process dies. Its cells then save their state and end."""
 
@@ -168,11 +187,13 @@ def find_profile(name: str) -> tuple[Path, bool]:
 
 def _engine(plan: Path, benchmark: Benchmark, machine: Machine, profile: Path, cluster: bool, dry: bool) -> list[str]:
     """Return the command that starts the engine."""
-    command = [sys.executable, "-c", _LEASH] if sys.platform == "linux" and not cluster else []
-    command += [_cluster_python(), "-m", "snakemake"] if cluster else [sys.executable, "-m", "snakemake"]
+    command = [sys.executable, "-c", _LEASH] if sys.platform == "linux" else []
+    command += [_cluster_python() if cluster else sys.executable, "-m", "snakemake"]
     command += ["--snakefile", str(READY / "Snakefile"), "--directory", str(plan.parent / "engine"), "--profile", str(profile)]
     command += ["--config", f"plan={plan}", "--nolock", "--retries", str(benchmark.resources.retries)]
-    if not cluster:
+    if cluster:
+        command += ["--slurm-jobname-prefix", _job_name(plan.parent)]
+    else:
         command += ["--cores", str(machine.cores), "--resources", f"mem_mb={machine.memory}", f"gpu_slots={len(machine.gpus) * machine.per_gpu}"]
     return command + ["--dry-run", "--quiet", "host"] * dry
 
@@ -265,7 +286,7 @@ def is_running(state: Path) -> bool:
     except UserError:
         return True
 
-# %% ../../nbs/experiment/workflow.ipynb #a25e0169
+# %% ../../nbs/experiment/workflow.ipynb #1cc6840f
 Look = Callable[[Survey], None]
 
 
@@ -279,24 +300,32 @@ def check_data(of: list[Cell]) -> None:
 
 
 @contextmanager
-def _stopping(process: subprocess.Popen, cluster: bool) -> Iterator[list[int]]:
+def _started(command: list[str], log: Path, cluster: bool) -> Iterator[tuple[subprocess.Popen, list[int]]]:
     """
-    While a block runs, pass a wish to stop on to the engine and all its cells; at the second, kill them.
+    Start the engine; while a block runs, pass a wish to stop on to it and all its cells; at the second, kill them.
 
     SIGTERM tells the engine to start nothing more, and its cells here to save their state. What tells it to cancel
     its jobs on a cluster is SIGINT; the cluster then tells the cells.
     """
     asked: list[int] = []
+    process: subprocess.Popen | None = None
 
     def stop(number: int, frame: object) -> None:
         asked.append(number)
-        if process.poll() is None:
+        if process is not None and process.poll() is None:
             gently = signal.SIGINT if cluster else signal.SIGTERM
             os.killpg(process.pid, gently if len(asked) == 1 else signal.SIGKILL)
 
-    kept = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    # before the engine is started, which would inherit that SIGINT is ignored, as it is behind nohup
+    kept = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        kept[signal.SIGHUP] = signal.signal(signal.SIGHUP, stop)
     try:
-        yield asked
+        with log.open("w") as file:
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
+            )
+        yield process, asked
     finally:
         for number, handler in kept.items():
             signal.signal(number, handler)
@@ -339,6 +368,8 @@ def run_benchmark(
     busy = f"A benchmark is running on {benchmark.out} already; `deeprehab benchmark status {benchmark.path}` tells how far it is."
     with alone(state / "lock", busy):
         _check_alone(state / "engine.json")
+        if cluster and not dry and shutil.which("squeue"):
+            _cancel_jobs(state)
         now = survey(of)
         todo = [cell for cell, standing in zip(of, now.standings, strict=True) if standing.state != "complete"]
         if not todo:
@@ -347,21 +378,17 @@ def run_benchmark(
         plan = _write_plan(benchmark, todo, expected.seconds, machine, cluster)
         shutil.rmtree(state / "done", ignore_errors=True)
         (state / "engine").mkdir(exist_ok=True)
-        with (state / "engine.log").open("w") as log:
-            process = subprocess.Popen(
-                _engine(plan, benchmark, machine, profile_folder, cluster, dry), stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        command = _engine(plan, benchmark, machine, profile_folder, cluster, dry)
+        with _started(command, state / "engine.log", cluster) as (process, asked):
             write_json(state / "engine.json", {"pid": process.pid, "started": psutil.Process(process.pid).create_time()})
-            with _stopping(process, cluster) as asked:
-                while True:
-                    try:
-                        process.wait(timeout=every)
-                    except subprocess.TimeoutExpired:
-                        now = survey(of, now)
-                        look(now)
-                    else:
-                        break
+            while True:
+                try:
+                    process.wait(timeout=every)
+                except subprocess.TimeoutExpired:
+                    now = survey(of, now)
+                    look(now)
+                else:
+                    break
         look(survey(of, now))
         if asked:
             return asked[0]
