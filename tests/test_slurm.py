@@ -143,7 +143,11 @@ def test_a_benchmark_is_planned_run_cancelled_run_again_and_collected(site, samp
     )
     planned = subprocess.run([COMMAND, "benchmark", "plan", path, "--no-trial"], env=site, capture_output=True, text=True, check=True)
     assert "0 of 2 cells complete, 2 left, 0 failed" in planned.stdout
-    run = [COMMAND, "benchmark", "run", path, "--profile", "slurm"]
+    profile = tmp_path / "profile"  # that asks more often how the jobs are
+    profile.mkdir()
+    known = (ROOT / "workflow" / "profiles" / "slurm" / "config.yaml").read_text()
+    (profile / "config.yaml").write_text(f"{known}\nslurm-init-seconds-before-status-checks: 2\n")
+    run = [COMMAND, "benchmark", "run", path, "--profile", profile]
     running = subprocess.Popen(run, env=site, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while not (kept := list(out.glob("*/*/*/*/.run*.checkpoint"))):
         assert running.poll() is None, running.communicate()

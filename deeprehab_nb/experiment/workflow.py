@@ -92,7 +92,7 @@ class Machine:
         limits = [self.cores // need.threads, self.memory // need.memory]
         return max(1, min(limits + [len(self.gpus) * self.per_gpu] * bool(self.gpus)))
 
-# %% ../../nbs/experiment/workflow.ipynb #ea839e00
+# %% ../../nbs/experiment/workflow.ipynb #3d6626c3
 def _jobs(benchmark: Benchmark, names: list[str], seconds: tuple[float, ...], gpu: bool, cluster: bool) -> dict[str, dict[str, object]]:
     """Put cells into jobs."""
     need, jobs = benchmark.resources, {}
@@ -102,7 +102,7 @@ def _jobs(benchmark: Benchmark, names: list[str], seconds: tuple[float, ...], gp
             if filled and filled + expected > need.batch * 60:
                 filled, batch = 0.0, batch + 1
             filled += expected
-        job = jobs.setdefault(f"batch{batch}" if cluster else name, {
+        job = jobs.setdefault(f"batch{batch:04d}" if cluster else name, {
             "cells": [], "threads": need.threads, "mem_mb": need.memory, "gpu": int(gpu), "minutes": 30.0,
         })
         job["cells"].append(name)
@@ -128,14 +128,14 @@ def _write_plan(benchmark: Benchmark, todo: list[Cell], seconds: tuple[float, ..
     return path
 
 
-def _cluster_python() -> str:
-    """Return the Python that has Snakemake with the plugin for the cluster: an environment of its own, because the two want different pandas."""
-    python = Path(os.environ.get("DEEPREHAB_SLURM_PYTHON") or Path(sys.prefix).parent / ".venv-slurm" / "bin" / "python")
-    if not python.is_file():
+def _cluster_engine() -> str:
+    """Return the Snakemake that has the plugin for the cluster: in an environment of its own, because the two want different NumPys."""
+    engine = Path(os.environ.get("DEEPREHAB_SNAKEMAKE") or Path(sys.prefix).parent / ".venv-slurm" / "bin" / "snakemake")
+    if not engine.is_file():
         raise UserError(
-            f"The cluster's engine {python} is not there; `make slurm` makes it, and $DEEPREHAB_SLURM_PYTHON says where it is if it is elsewhere."
+            f"The cluster's engine {engine} is not there; `make slurm` makes it, and $DEEPREHAB_SNAKEMAKE says where it is if it is elsewhere."
         )
-    return str(python)
+    return str(engine)
 
 
 def _job_name(state: Path) -> str:
@@ -188,7 +188,7 @@ def find_profile(name: str) -> tuple[Path, bool]:
 def _engine(plan: Path, benchmark: Benchmark, machine: Machine, profile: Path, cluster: bool, dry: bool) -> list[str]:
     """Return the command that starts the engine."""
     command = [sys.executable, "-c", _LEASH] if sys.platform == "linux" else []
-    command += [_cluster_python() if cluster else sys.executable, "-m", "snakemake"]
+    command += [_cluster_engine()] if cluster else [sys.executable, "-m", "snakemake"]
     command += ["--snakefile", str(READY / "Snakefile"), "--directory", str(plan.parent / "engine"), "--profile", str(profile)]
     command += ["--config", f"plan={plan}", "--nolock", "--retries", str(benchmark.resources.retries)]
     if cluster:
@@ -286,7 +286,7 @@ def is_running(state: Path) -> bool:
     except UserError:
         return True
 
-# %% ../../nbs/experiment/workflow.ipynb #1cc6840f
+# %% ../../nbs/experiment/workflow.ipynb #aab4c499
 Look = Callable[[Survey], None]
 
 
@@ -325,6 +325,8 @@ def _started(command: list[str], log: Path, cluster: bool) -> Iterator[tuple[sub
             process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
             )
+        if asked:  # in the meantime
+            os.killpg(process.pid, signal.SIGKILL)
         yield process, asked
     finally:
         for number, handler in kept.items():
