@@ -18,8 +18,9 @@ import deeprehab_nb
 for module in pkgutil.walk_packages(deeprehab_nb.__path__, "deeprehab_nb."):
     assert importlib.import_module(module.name).__file__.startswith(sys.argv[1]), module
 from deeprehab_nb.data import records
+from deeprehab_nb.experiment.grid import read_benchmark
 from deeprehab_nb.experiment.notebook import TEMPLATE
-print(len(records()), TEMPLATE.is_file())
+print(len(records()), TEMPLATE.is_file(), len(read_benchmark("paper").experiments))
 """
 
 
@@ -51,7 +52,7 @@ def test_wheel_holds_the_whole_package(wheel):
     with zipfile.ZipFile(wheel) as archive:
         content = {name: archive.read(name) for name in archive.namelist()}
     package = {name for name in tracked() if Path(name).parts[0] == "deeprehab_nb"}
-    assert {"deeprehab_nb/data/archive.csv", "deeprehab_nb/experiment/train.ipynb", "deeprehab_nb/cli.py"} < package
+    assert {"deeprehab_nb/data/archive.csv", "deeprehab_nb/experiment/train.ipynb", "deeprehab_nb/cli.py", "deeprehab_nb/workflow/Snakefile"} < package
     about = {name for name in content if ".dist-info/" in name}
     assert set(content) - about == package
     for name in package:
@@ -69,7 +70,7 @@ def test_installed_wheel_works_away_from_the_repository(wheel, tmp_path):
         capture_output=True, text=True, check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "60 True\n"
+    assert done.stdout == "60 True 3069\n"
 
 
 def test_notebooks_are_committed_without_outputs():
