@@ -50,7 +50,7 @@ def half(sample, tmp_path_factory):
     path = write(place / "half.yaml", sample, place / "runs", (
         f"datasets: [{CLASSES}, {SCORES}]\nmodels: [FCN: {TINY}, DisjointCNN: {{pool_size: 500}}]\nepochs: 2\n"
     ))
-    return path, deeprehab("benchmark", "run", path)
+    return path, deeprehab("benchmark", "run", path, env={"CUDA_VISIBLE_DEVICES": "3,5"})  # GPUs in name only
 
 
 def test_what_fails_is_listed_and_stops_nothing_else(half):
@@ -62,6 +62,12 @@ def test_what_fails_is_listed_and_stops_nothing_else(half):
         assert "too short" in said[1] or "at least" in said[1]
         assert any(o.output_type == "error" for c in nbformat.read(said[2], as_version=4).cells for o in c.get("outputs", []))
     assert "Traceback" not in done.stderr
+
+
+def test_each_cell_has_its_share_of_the_machine(half):
+    notes = [json.loads(path.read_text()) for path in (half[0].parent / "runs").glob("*/*/fold0/*/cell.json")]
+    assert {note["gpu"] for note in notes} <= {"3", "5"} and {note["threads"] for note in notes} == {1} and len(notes) == 4
+    assert all(note["attempts"] == 1 for note in notes)  # what can never be built is not tried again
 
 
 def test_the_results_are_collected(half):

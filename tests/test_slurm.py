@@ -137,7 +137,7 @@ def test_an_interrupted_run_leaves_no_job_behind(site, tmp_path):
 def test_a_benchmark_is_planned_run_cancelled_run_again_and_collected(site, sample, tmp_path):
     out, path = tmp_path / "runs", tmp_path / "slurm.yaml"
     path.write_text(
-        f"root: {sample}\nout: {out}\ndatasets: [Synthetic_clf_bn_ArmRaise]\nfolds: [0]\nepochs: 400\nruns: 2\nbatch_size: 8\n"
+        f"root: {sample}\nout: {out}\ndatasets: [Synthetic_clf_bn_ArmRaise]\nfolds: [0]\nepochs: 200\nruns: 2\nbatch_size: 8\n"
         "models: [FCN: {n_filters: [4, 4, 4]}, FCN: {n_filters: [2, 2, 2]}]\ncheckpoint: {seconds: 1}\n"
         "resources: {memory: 1500, retries: 0, batch: 0.1}\n"  # a batch that one cell fills, so two jobs
     )
