@@ -48,7 +48,7 @@ with nullcontext() if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0" else _quiet(
 
 # %% ../nbs/backend.ipynb #55619bbd
 def versions() -> dict[str, str]:
-    """Return the versions of what computes a result: Python, this package, Keras, its backend, NumPy; and the platform."""
+    """Return the versions of what computes a result: Python, this package, Keras, its backend, NumPy; and the platform, the device, the threads."""
     import platform
     from importlib.metadata import version
 
@@ -63,6 +63,7 @@ def versions() -> dict[str, str]:
         "numpy": version("numpy"),
         "platform": platform.platform(),
         "device": _device(backend),
+        "threads": os.environ.get("TF_NUM_INTRAOP_THREADS", "all"),
     }
 
 
