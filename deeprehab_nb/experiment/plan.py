@@ -19,11 +19,11 @@ from ..data.archive import in_archive, record
 from ..data.layout import dataset_folder
 from ..data.reader import load_fold
 from ..errors import UserError
-from .cell import is_locked, read_note
+from .cell import LOCK, read_note
 from .grid import Benchmark
 from .progress import PROGRESS, State
 from .store import Experiment, looks_complete, write_json
-from ..files import check_writable
+from ..files import check_writable, is_held
 
 # %% ../../nbs/experiment/plan.ipynb #26e13135
 STATE = ".benchmark"
@@ -188,10 +188,10 @@ class Cell:
         if looks_complete(self.experiment):
             return Standing("complete", notebook=self.folder / "experiment.ipynb", done=1.0)
         note = read_note(self.folder)
-        if note is None:
+        if note is None or note.outcome == "waiting":
             return Standing("waiting")
         if note.outcome == "running":
-            if is_locked(self.folder) or (note.host.partition(",")[0] != socket.gethostname() and _is_busy(self.folder)):
+            if is_held(self.folder / LOCK) or (note.host.partition(",")[0] != socket.gethostname() and _is_busy(self.folder)):
                 return self._running()
             return Standing("interrupted", "Its process was killed.")
         notebook = self.folder / note.notebook if note.notebook else None

@@ -26,11 +26,12 @@ from pathlib import Path
 import psutil
 
 from ..errors import UserError
+from .cell import expect
 from .estimate import estimate
 from .grid import READY, Benchmark
 from .plan import STATE, Cell, Standing
 from .store import write_json
-from ..files import alone, read_file
+from ..files import alone, is_held, read_file
 
 # %% ../../nbs/experiment/workflow.ipynb #b9a6ce19
 def visible_gpus() -> list[str]:
@@ -280,11 +281,7 @@ def survey(of: list[Cell], before: Survey | None = None) -> Survey:
 
 def is_running(state: Path) -> bool:
     """Say whether a benchmark's command is at work on this machine."""
-    try:
-        with alone(state / "lock", ""):
-            return False
-    except UserError:
-        return True
+    return is_held(state / "lock")
 
 # %% ../../nbs/experiment/workflow.ipynb #aab4c499
 Look = Callable[[Survey], None]
@@ -379,6 +376,8 @@ def run_benchmark(
         expected = estimate(todo, benchmark.out, benchmark.resources.threads, may_try=False)
         plan = _write_plan(benchmark, todo, expected.seconds, machine, cluster)
         shutil.rmtree(state / "done", ignore_errors=True)
+        for cell in [] if dry else todo:
+            expect(cell.folder)
         (state / "engine").mkdir(exist_ok=True)
         command = _engine(plan, benchmark, machine, profile_folder, cluster, dry)
         with _started(command, state / "engine.log", cluster) as (process, asked):
