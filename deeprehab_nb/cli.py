@@ -491,7 +491,8 @@ def plan_benchmark(
         row[3] += seconds.get(id(cell), 0.0)
         row[4] += bool(cell.facts.problem)
     numbers = dict.fromkeys(("folds", "cells", "complete", "left", "about, one by one", "without recordings"), "right")
-    _print_table(f"{described.path}: {len(rows)} datasets, results in {described.out}", {"dataset": "left"} | numbers, [
+    typer.echo(f"{described.path}, with results in {described.out}\n")
+    _print_table(f"{len(rows)} dataset{'s' * (len(rows) > 1)}", {"dataset": "left"} | numbers, [
         (name, len(folds), n, done, n - done, duration(time) if n > done else "", missing or "")
         for name, (folds, n, done, time, missing) in rows.items()
     ])

@@ -155,6 +155,15 @@ def test_all_of_the_paper_is_planned(whole):
     assert re.search(r"^cell\s+3069$|^job\s+3069$", (whole.parent / "runs" / ".benchmark" / "engine.log").read_text(), re.MULTILINE)
 
 
+def test_a_machine_of_which_nothing_is_known_is_tried_out(sample, tmp_path):
+    path = write(tmp_path / "new.yaml", sample, tmp_path / "runs", f"datasets: [{CLASSES}]\nmodels: [FCN, GRU]\n")
+    first = deeprehab("benchmark", "plan", path)
+    assert "The estimate rests on a trial of FCN, GRU here and the paper's costs." in first.stdout, first.stderr
+    kept = (tmp_path / "runs" / ".benchmark" / "trial.json").read_bytes()
+    again = deeprehab("benchmark", "plan", path)
+    assert again.stdout.splitlines()[-1] == first.stdout.splitlines()[-1] and (tmp_path / "runs" / ".benchmark" / "trial.json").read_bytes() == kept
+
+
 def test_what_is_missing_is_said_before_anything_starts(sample, tmp_path):
     path = write(tmp_path / "missing.yaml", sample, tmp_path / "runs", f"datasets: [{CLASSES}, KIMORE_reg_LA]\nmodels: [FCN]\n")
     refused(deeprehab("benchmark", "run", path), "KIMORE_reg_LA", "datasets download")
