@@ -117,7 +117,7 @@ def trial(models: list[str], threads: int, state: Path) -> dict[str, dict[str, f
 
 # %% ../../nbs/experiment/estimate.ipynb #60cef656
 _REPORT_SECONDS = 12.0  # a notebook's start and its figures, on a laptop; once a cell is done, its own time counts
-_NOTEBOOK_BYTES, _RUN_BYTES = 1_500_000, 100_000  # of a report, and of a run beside its weights: the same
+_NOTEBOOK_BYTES, _RUN_BYTES = 600_000, 100_000  # of a report, and of a run beside its weights: the same
 
 
 @dataclass(frozen=True)
