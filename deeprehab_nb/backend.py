@@ -41,6 +41,7 @@ with nullcontext() if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0" else _quiet(
         import tensorflow
 
         tensorflow.config.list_physical_devices()  # the first look at the devices is what complains
+        tensorflow.config.optimizer.set_experimental_options({"arithmetic_optimization": False})  # sums in any order
         if os.environ["TF_CPP_MIN_LOG_LEVEL"] != "0":
             tensorflow.get_logger().setLevel("ERROR")  # it warns that each new network is compiled
     elif keras.backend.backend() == "jax" and "xla_gpu_deterministic_ops" not in os.environ.get("XLA_FLAGS", ""):
