@@ -46,6 +46,27 @@ with nullcontext() if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0" else _quiet(
     elif keras.backend.backend() == "jax" and "xla_gpu_deterministic_ops" not in os.environ.get("XLA_FLAGS", ""):
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true".strip()
 
+# %% ../nbs/backend.ipynb #adfc68ae
+def _sum_in_order() -> None:
+    """Let TensorFlow add no three tensors in an order that depends on its threads."""
+    from functools import reduce
+
+    import tensorflow as tf
+    from tensorflow.python import pywrap_tfe
+    from tensorflow.python.eager import backprop
+
+    usual = backprop._default_vspace.aggregate_fn
+
+    def add(gradients: list) -> object:
+        return reduce(tf.add, gradients) if all(isinstance(g, tf.Tensor) for g in gradients) else usual(gradients)
+
+    pywrap_tfe.TFE_Py_RegisterVSpace(backprop._default_vspace._replace(aggregate_fn=add))
+    tf.config.optimizer.set_experimental_options({"arithmetic_optimization": False})
+
+
+if keras.backend.backend() == "tensorflow":
+    _sum_in_order()
+
 # %% ../nbs/backend.ipynb #55619bbd
 def versions() -> dict[str, str]:
     """Return the versions of what computes a result: Python, this package, Keras, its backend, NumPy; and the platform, the device, the threads."""

@@ -142,8 +142,8 @@ def test_killed_in_the_middle(sample, tmp_path):
 
 def test_the_command_goes_on_whatever_stops_it(sample, tmp_path):
     """SIGTERM; then kill -9 of the command; then of the notebook, as when memory runs out; then nothing."""
-    experiment = Experiment(CLASSES, model="FCN", root=sample, out=tmp_path / "runs", epochs=200, runs=1)
-    command = [COMMAND, "run", CLASSES, "--model=FCN", "--epochs=200", "--runs=1", "--root", sample, "--out", experiment.out]
+    experiment = Experiment(CLASSES, model="FCN", root=sample, out=tmp_path / "runs", epochs=120, runs=1)
+    command = [COMMAND, "run", CLASSES, "--model=FCN", "--epochs=120", "--runs=1", "--root", sample, "--out", experiment.out]
     command += ["--checkpoint-epochs=1"]
 
     def start():

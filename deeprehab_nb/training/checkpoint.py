@@ -88,7 +88,7 @@ def stopping(first: Callable[[], None] = _nothing, second: Callable[[], None] = 
         for number, handler in before.items():
             signal.signal(number, handler)
 
-# %% ../../nbs/training/checkpoint.ipynb #8aeb5703
+# %% ../../nbs/training/checkpoint.ipynb #a7ed9e88
 def differences(found: Mapping[str, object], wanted: Mapping[str, object]) -> str:
     """Say in what the first of two descriptions, which is from a file, differs from the second; empty if in nothing."""
     wanted = json.loads(json.dumps(wanted, default=dict))
@@ -114,7 +114,7 @@ class Checkpoint:
     stop : Stop
         And when the process was asked to stop.
     resumed : int
-        How often the training went on from a checkpoint.
+        How often the training went on from a checkpoint. What was killed before it had written another one is not counted.
     """
 
     path: Path
