@@ -540,7 +540,7 @@ def run_benchmark(
 
 @contextmanager
 def _showing(of):
-    """Show how far a benchmark is: as a bar in a terminal, else as lines, whenever cells have ended."""
+    """Show how far a benchmark is: as a bar in a terminal, else as lines, whenever cells begin or end."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -548,10 +548,11 @@ def _showing(of):
 
     def say(now) -> None:
         nonlocal said
-        counts = f"{now.n('complete')} {now.n('failed')}"
-        if counts != said:
-            said = counts
-            print(f"{now}; running: {', '.join(cell.label for cell, _ in now.those('running')) or 'none'}", file=sys.stderr, flush=True)
+        running = ", ".join(cell.label for cell, _ in now.those("running"))
+        new = f"{now.n('complete')} {now.n('failed')} {running}"
+        if new != said:
+            said = new
+            print(f"{now}; running: {running or 'none'}", file=sys.stderr, flush=True)
 
     if not sys.stderr.isatty():
         yield say
@@ -604,6 +605,7 @@ def show_status(
     for cell, standing in now.those("running"):
         typer.echo(f"{cell.label}: {standing.message}")
     _print_unfinished(now)
+    _finish([], list(dict.fromkeys(cell.facts.problem for cell in of if cell.facts.problem)))
 
 # %% ../nbs/cli.ipynb #9e8ebe00
 @app.command("cost")

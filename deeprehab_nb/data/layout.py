@@ -15,7 +15,7 @@ from pathlib import Path
 
 from .archive import TASKS, Task, in_archive, record, records
 from ..errors import UserError, suggest
-from ..files import alone
+from ..files import alone, home_path
 
 # %% ../../nbs/data/layout.ipynb #28840ce5
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -30,7 +30,7 @@ def data_root(root: str | os.PathLike | None = None) -> Path:
     if root is None or str(root) == "":
         root = os.environ.get("DEEPREHAB_DATA")
     if root:
-        return Path(root).expanduser()
+        return home_path(root)
     import platformdirs  # only here: most calls name a root
 
     return platformdirs.user_cache_path("deeprehab-nb")

@@ -6,6 +6,7 @@
 __all__ = ['NOTE', 'LOCK', 'Note', 'read_note', 'expect', 'die_with_parent', 'run_cell', 'main']
 
 # %% ../../nbs/experiment/cell.ipynb #a6734608
+import csv
 import ctypes
 import json
 import os
@@ -53,9 +54,10 @@ class Note:
     attempts : int
         How many there were, in all sessions.
     seconds, training_seconds : float
-        How long all attempts took together; and, once it is complete, the training of its runs.
+        How long all attempts took together, without waiting; and, once it is complete, the training of its runs but for
+        each one's first epoch, which includes compilation.
     epochs : int
-        Of all its runs together.
+        How many these are, of all its runs together.
     host, pid, started, threads, gpu
         Of the latest.
     """
@@ -113,7 +115,7 @@ def _a_gpu(places: Path, gpus: list[str] | None, per_gpu: int) -> Iterator[str]:
         yield ""
         return
     places.mkdir(parents=True, exist_ok=True)
-    locks = {(k, gpu): filelock.FileLock(places / f"gpu{gpu}-{k}.lock", timeout=0) for k in range(per_gpu) for gpu in gpus}
+    locks = {(k, gpu): filelock.FileLock(places / f"gpu{gpu.replace('/', '-')}-{k}.lock", timeout=0) for k in range(per_gpu) for gpu in gpus}
     while True:
         for (_, gpu), lock in locks.items():  # first one on each GPU, then a second on each
             with suppress(filelock.Timeout), lock:
@@ -186,18 +188,19 @@ def run_cell(plan: dict[str, object], name: str) -> Note:
     said = plan["cells"][name]
     experiment = Experiment(**said["experiment"])
     folder = check_writable(Path(plan["out"]) / name)
-    start, session = time.monotonic(), plan["session"]
+    session = plan["session"]
     try:
         with filelock.FileLock(folder / LOCK, timeout=_PATIENCE):
             before = read_note(folder) or Note("running")
             if (before.outcome, before.session) == ("refused", session):
                 return before
             with _a_gpu(Path(plan["state"]) / "gpus", plan["gpus"], plan["per_gpu"]) as gpu:
+                start = time.monotonic()
                 _limit_threads(said["threads"])
                 note = Note(
                     "running", session=session, attempts=before.attempts + 1, seconds=before.seconds, host=_host(),
                     pid=os.getpid(), started=datetime.now(UTC).isoformat(timespec="seconds"), threads=said["threads"], gpu=gpu,
-                    epochs=experiment.epochs * experiment.runs,
+                    epochs=(experiment.epochs - 1) * experiment.runs,
                 )
                 write_json(folder / NOTE, asdict(note))
                 ended = _attempt(experiment, said["minutes"])
@@ -222,11 +225,11 @@ def _notebook(folder: Path) -> str:
 
 
 def _training_seconds(folder: Path) -> float:
-    try:
-        runs = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))["runs"]
-        return round(sum(run["training_time_s"] for run in runs), 2)
-    except (OSError, ValueError, KeyError, TypeError):
-        return 0.0
+    seconds = 0.0
+    for path in folder.glob("run*/history.csv"):
+        with path.open(newline="", encoding="utf-8") as file:
+            seconds += sum([float(epoch["seconds"]) for epoch in csv.DictReader(file)][1:])
+    return round(seconds, 2)
 
 
 def main() -> int:

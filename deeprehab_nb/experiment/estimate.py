@@ -110,7 +110,8 @@ def trial(models: list[str], threads: int, state: Path) -> dict[str, dict[str, f
     done = subprocess.run(
         [sys.executable, "-c", program, *models], env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False
     )
-    times = {name: seconds for line in done.stdout.splitlines() for name, seconds in json.loads(line).items()}
+    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]  # a backend may say something, too
+    times = {name: seconds for line in lines for name, seconds in json.loads(line).items()}
     if done.returncode == 0:
         write_json(kept, {"asked": asked, "times": times})
     return times

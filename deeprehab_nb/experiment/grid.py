@@ -7,6 +7,7 @@ __all__ = ['READY', 'schema', 'schema_rows', 'Resources', 'Benchmark', 'find_ben
 
 # %% ../../nbs/experiment/grid.ipynb #c7814a05
 import json
+import math
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from ..data.layout import check_dataset_name, data_root, dataset_folder, local_d
 from ..data.recordings import local_folds
 from ..errors import UserError, check_name, shown, suggest
 from .store import Experiment
-from ..files import read_file
+from ..files import home_path, read_file
 from ..models.zoo import ARCHITECTURES, check_model
 
 # %% ../../nbs/experiment/grid.ipynb #2bba8f2f
@@ -93,7 +94,7 @@ def _say(error, path: Path) -> str:
         return f"{at} is empty."
     if error.validator == "uniqueItems":
         return f"{at} names something twice."
-    if error.validator == "anyOf":
+    if error.validator in ("anyOf", "minProperties", "maxProperties"):
         return f"{at} must be the name of a network, or a name and a table of hyperparameters, not {shown(error.instance)}."
     bound = {"minimum": "at least", "maximum": "at most", "exclusiveMinimum": "more than"}[error.validator]
     return f"{at} must be {bound} {error.validator_value}, not {shown(error.instance)}."
@@ -127,6 +128,10 @@ class Resources:
     time_limit: float = 1440
     retries: int = 2
     batch: float = 60
+
+    def __post_init__(self):
+        for name in ("threads", "memory", "retries"):  # 2.0 is a whole number, too
+            object.__setattr__(self, name, int(getattr(self, name)))
 
 
 @dataclass(frozen=True)
@@ -191,6 +196,8 @@ except UserError as error:
 
 def _models(said: dict, path: Path) -> list[tuple[str, dict[str, object]]]:
     models = [next(iter(m.items())) if isinstance(m, dict) else (m, {}) for m in said.get("models", ARCHITECTURES)]
+    if any(models.count(model) > 1 for model in models):
+        raise UserError(f"models in the file {path} names something twice.")
     for name, hyperparameters in models:
         check_model(name)
         try:
@@ -208,7 +215,7 @@ def _models(said: dict, path: Path) -> list[tuple[str, dict[str, object]]]:
 def find_benchmark(name: str | Path) -> Path:
     """Return the path of a benchmark's file: as named, or a ready one of that name; raises UserError where there is neither."""
     ready = READY / (name if str(name).endswith(".yaml") else f"{name}.yaml")
-    if Path(name).exists() or Path(name).name != str(name) or not ready.is_file():
+    if Path(name).is_file() or Path(name).name != str(name) or not ready.is_file():
         if not Path(name).exists():
             names = ", ".join(sorted(p.name for p in READY.glob("*.yaml")))
             raise UserError(f"There is no file {name}; write one, or name one of those that are ready: {names}.")
@@ -239,7 +246,12 @@ def read_benchmark(name: str | Path) -> Benchmark:
     error = best_match(Draft202012Validator(schema()).iter_errors(said))
     if error is not None:
         raise UserError(_say(error, path))
-    root, out = data_root(said.get("root")), Path(said.get("out", "runs")).expanduser()
+    root, out = data_root(said.get("root")), home_path(said.get("out", "runs"))
+    if set("{}#:") & set(str(out.absolute())):
+        raise UserError(f"out in the file {path} is {str(out)!r}; the engine cannot work in a folder with one of {{ }} # : in its path.")
+    resources = Resources(**said.get("resources", {}))
+    if not (math.isfinite(resources.time_limit) and math.isfinite(resources.batch)):
+        raise UserError(f"resources in the file {path} must be finite numbers.")
     checkpoint = said.get("checkpoint", {})
     options = {name: said[name] for name in ("epochs", "runs", "batch_size", "seed") if name in said}
     options |= {f"checkpoint_{name}": value for name, value in checkpoint.items()}
@@ -252,4 +264,4 @@ def read_benchmark(name: str | Path) -> Benchmark:
     )
     if not experiments:
         raise UserError(f"The file {path} asks for folds that none of its datasets has.")
-    return Benchmark(path, root, out, experiments, Resources(**said.get("resources", {})))
+    return Benchmark(path, root, out, experiments, resources)

@@ -10,7 +10,7 @@ import json
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -19,7 +19,8 @@ from ..data.archive import in_archive, record
 from ..data.layout import dataset_folder
 from ..data.reader import load_fold
 from ..errors import UserError
-from .cell import LOCK, read_note
+from .cell import LOCK, NOTE, read_note
+from .code import source_digest
 from .grid import Benchmark
 from .progress import PROGRESS, State
 from .store import Experiment, looks_complete, write_json
@@ -53,10 +54,14 @@ class Facts:
     problem: str = ""
 
 
+_READERS = ("reader", "recordings", "npy", "info", "skeleton")
+
+
 def _signature(folder: Path) -> list[list[object]]:
-    """Return what changes when a dataset's files do: their names, sizes and dates."""
+    """Return what changes when a dataset's files do, their names, sizes and dates, or when the code that reads them does."""
     files = (path for path in folder.rglob("*") if not path.name.startswith(".") and path.is_file())
-    return sorted([path.relative_to(folder).as_posix(), (stat := path.stat()).st_size, stat.st_mtime_ns] for path in files)
+    listed = sorted([path.relative_to(folder).as_posix(), (stat := path.stat()).st_size, stat.st_mtime_ns] for path in files)
+    return [["read by", source_digest(*(f"deeprehab_nb.data.{name}" for name in _READERS)), 0], *listed]
 
 
 def _fold_facts(dataset: str, fold: int, root: Path) -> Facts:
@@ -93,6 +98,8 @@ def fold_facts(benchmark: Benchmark, show: Callable[[float], None] = lambda done
     try:
         remembered = json.loads(memory.read_text(encoding="utf-8"))
         remembered = {key: (entry["files"], {int(k): Facts(**facts) for k, facts in entry["folds"].items()}) for key, entry in remembered.items()}
+        if not all(isinstance(getattr(facts, f.name), f.type) for _, folds in remembered.values() for facts in folds.values() for f in fields(Facts)):
+            remembered = {}
     except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError):
         remembered = {}
     wanted: dict[str, list[int]] = {}
@@ -188,7 +195,7 @@ class Cell:
         if looks_complete(self.experiment):
             return Standing("complete", notebook=self.folder / "experiment.ipynb", done=1.0)
         note = read_note(self.folder)
-        if note is None or note.outcome == "waiting":
+        if note is None or note.outcome in ("waiting", "complete"):  # the latter is not true any more: a file was removed
             return Standing("waiting")
         if note.outcome == "running":
             if is_held(self.folder / LOCK) or (note.host.partition(",")[0] != socket.gethostname() and _is_busy(self.folder)):
@@ -202,17 +209,15 @@ class Cell:
     def _running(self) -> Standing:
         try:
             state = State(**json.loads((self.folder / PROGRESS).read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
+            return Standing("running", str(state), done=state.done)
+        except (OSError, ValueError, TypeError, ArithmeticError, RecursionError):
             return Standing("running", "starting, or writing its report")
-        return Standing("running", str(state), done=state.done)
 
 
 def _is_busy(folder: Path) -> bool:
-    """Say whether a process of another machine, whose lock cannot be seen here, has told its progress within ten minutes."""
-    try:
-        return time.time() - (folder / PROGRESS).stat().st_mtime < 600
-    except OSError:
-        return False
+    """Say whether a process of another machine, whose lock cannot be seen here, has told of itself within ten minutes."""
+    files = [folder / name for name in (PROGRESS, NOTE) if (folder / name).is_file()]
+    return any(time.time() - path.stat().st_mtime < 600 for path in files)
 
 
 def cells(benchmark: Benchmark, show: Callable[[float], None] = lambda done: None) -> list[Cell]:

@@ -137,6 +137,12 @@ def run_experiment(experiment: Experiment, show: Show | None = None) -> Result:
         if run is not None:  # killed between the saving of the run and the removal of its checkpoint
             _checkpoint_path(folder, number).unlink(missing_ok=True)
     missing = [number for number, run in enumerate(runs) if run is None]
+    more = [path.name for path in sorted(folder.glob("run*")) if path.name[3:].isdigit() and int(path.name[3:]) >= experiment.runs]
+    if more:  # their ensemble would be lost
+        raise UserError(
+            f"The folder {folder} holds more than {experiment.runs} runs ({', '.join(more)} too); ask for all of them, or name another "
+            "output folder."
+        )
     if missing:
         shown = nullcontext(show) if show else progress(f"{experiment.model} on {fold.dataset}")
         with stopping() as stop, shown as show_it, publish(folder / PROGRESS, show_it) as publishing:

@@ -19,7 +19,7 @@ from ..data.layout import data_root, dataset_folder
 from ..data.reader import Fold, load_fold
 from ..errors import UserError
 from .code import code_version
-from ..files import sha256, whole_file
+from ..files import home_path, sha256, whole_file
 from ..models.zoo import check_model
 from ..training.ensemble import Prediction, judge
 
@@ -89,7 +89,7 @@ class Experiment:
             raise UserError(f"hyperparameters must be a table of names and values, not {self.hyperparameters!r}.")
         clean = {name: _whole(getattr(self, name), name, 1) for name in ("epochs", "runs", "batch_size")}
         clean |= {name: _whole(getattr(self, name), name, 0) for name in ("fold", "seed", "checkpoint_epochs", "checkpoint_seconds")}
-        clean |= {"root": data_root(self.root), "out": Path(self.out or "runs").expanduser()}
+        clean |= {"root": data_root(self.root), "out": home_path(self.out or "runs")}
         for name, value in clean.items():
             object.__setattr__(self, name, value)
 
@@ -250,18 +250,19 @@ def load_ensemble(experiment: Experiment) -> dict[str, object]:
 
 
 def looks_complete(experiment: Experiment) -> bool:
-    """Say whether an experiment's folder says that it is complete, without reading its runs."""
-    folder = experiment.folder
+    """Say whether an experiment's folder says that it is complete, without reading its runs; it may have more than were asked for."""
+    folder, wanted = experiment.folder, list(range(experiment.runs))
     try:
         runs = json.loads((folder / "ensemble.json").read_text(encoding="utf-8"))["runs"]
+        there = all((run_folder(folder, number) / "provenance.json").is_file() for number in runs)
     except (OSError, ValueError, RecursionError, KeyError, TypeError):
         return False
-    return runs == list(range(experiment.runs)) and (folder / "experiment.ipynb").is_file()
+    return there and runs[: experiment.runs] == wanted and (folder / "experiment.ipynb").is_file()
 
 
 def is_complete(experiment: Experiment, fold: Fold) -> bool:
     """
-    Say whether nothing of an experiment is missing: its runs, its ensemble, its executed notebook.
+    Say whether nothing of an experiment is missing: its runs, its ensemble, its executed notebook. It may have more runs than were asked for.
 
     Raises
     ------
@@ -272,4 +273,4 @@ def is_complete(experiment: Experiment, fold: Fold) -> bool:
     runs = [load_run(folder, number, experiment, fold) for number in range(experiment.runs)]
     if None in runs or not (folder / "experiment.ipynb").is_file():
         return False
-    return (folder / "ensemble.json").is_file() and load_ensemble(experiment)["runs"] == list(range(experiment.runs))
+    return (folder / "ensemble.json").is_file() and load_ensemble(experiment)["runs"][: experiment.runs] == list(range(experiment.runs))

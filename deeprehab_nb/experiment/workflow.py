@@ -16,7 +16,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -38,7 +37,7 @@ def visible_gpus() -> list[str]:
     """Return the numbers of the GPUs that may be used: those in CUDA_VISIBLE_DEVICES, else all that `nvidia-smi` lists."""
     said = os.environ.get("CUDA_VISIBLE_DEVICES")
     if said is not None:
-        return [gpu for gpu in said.split(",") if gpu.strip() not in ("", "-1")]
+        return [gpu.strip() for gpu in said.split(",") if gpu.strip() not in ("", "-1")]
     if shutil.which("nvidia-smi") is None:
         return []
     listed = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True, check=False)
@@ -83,7 +82,7 @@ class Machine:
         """
         there = visible_gpus()
         if gpus is not None and gpus > len(there):
-            raise UserError(f"There are {len(there)} GPUs here that can be used, not {gpus}.")
+            raise UserError(f"GPUs here that can be used: {len(there)}, not {gpus}.")
         can = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         return cls(cores or can, psutil.virtual_memory().total // 10**6, tuple(there if gpus is None else there[:gpus]), per_gpu)
 
@@ -219,11 +218,7 @@ class Survey:
 
     def n(self, state: str) -> int:
         """Return how many cells are in a state; see `Standing`."""
-        return self._counts[state]
-
-    @property
-    def _counts(self) -> Counter:
-        return Counter(standing.state for standing in self.standings)
+        return sum(standing.state == state for standing in self.standings)
 
     def those(self, state: str) -> list[tuple[Cell, Standing]]:
         """Return the cells in a state."""
@@ -274,7 +269,7 @@ def survey(of: list[Cell], before: Survey | None = None) -> Survey:
     try:
         plan = json.loads((state / "plan.json").read_text(encoding="utf-8"))
         left = _time_left({cell.name: s for cell, s in zip(of, standings, strict=True) if cell.experiment.cell}, plan)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError):
         left = None
     return Survey(of, standings, left if is_running(state) else None)
 
@@ -402,7 +397,7 @@ def _check_alone(path: Path) -> None:
     try:
         said = json.loads(path.read_text(encoding="utf-8"))
         alive = psutil.Process(said["pid"]).create_time() == said["started"]
-    except (OSError, ValueError, KeyError, TypeError, psutil.Error):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, psutil.Error):
         return
     if alive:
         raise UserError(f"The engine of an earlier command, process {said['pid']}, is still at work; end it (kill {said['pid']}) or wait for it.")
@@ -410,6 +405,6 @@ def _check_alone(path: Path) -> None:
 
 def _check_engine(status: int, todo: list[Cell], log: Path, dry: bool) -> None:
     """Raise UserError if the engine failed for a reason that is not one of the cells'."""
-    tried = dry or all(cell.standing().state in ("complete", "failed", "interrupted") for cell in todo)
+    tried = not dry and all(cell.standing().state in ("complete", "failed", "interrupted") for cell in todo)
     if status < 0 or (status and not tried):
         raise UserError(f"The engine stopped before its end (exit status {status}); its log is {log}, and the same command goes on from there.")
