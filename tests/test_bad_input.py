@@ -191,7 +191,8 @@ def test_an_output_folder_that_cannot_be_made(sample, tmp_path):
 
 
 def test_an_archive_that_does_not_exist(tmp_path):
-    refused(deeprehab("run", CLASSES, "--root", tmp_path / "nowhere"), str(tmp_path / "nowhere"), "does not exist")
+    refused(deeprehab("run", "Mine_clf_bn", "--root", tmp_path / "nowhere"), str(tmp_path / "nowhere"), "does not exist")
+    refused(deeprehab("run", CLASSES, "--root", tmp_path / "nowhere"), f"`deeprehab datasets sample {tmp_path / 'nowhere'}` writes it")
 
 
 def as_numbers(y):
