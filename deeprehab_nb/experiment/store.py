@@ -21,6 +21,7 @@ from ..errors import UserError
 from .code import code_version
 from ..files import home_path, sha256, whole_file
 from ..models.zoo import check_model
+from ..training.checkpoint import differences
 from ..training.ensemble import Prediction, judge
 
 # %% ../../nbs/experiment/store.ipynb #0048e8f7
@@ -195,8 +196,7 @@ def load_run(folder: Path, number: int, experiment: Experiment, fold: Fold) -> R
     damaged = UserError(f"The folder {place} is damaged; remove it and run again.")
     try:
         provenance = json.loads((place / "provenance.json").read_text(encoding="utf-8"))
-        found, wanted = provenance["experiment"], json.loads(json.dumps(experiment.identity(fold.digest)))
-        differing = [f"{name} {found.get(name)!r}, not {value!r}" for name, value in wanted.items() if found.get(name) != value]
+        differing = differences(provenance["experiment"], experiment.identity(fold.digest))
         with np.load(place / "predictions.npz") as saved:
             outputs = saved["outputs"]
         table = np.genfromtxt(place / "history.csv", delimiter=",", names=True, ndmin=1)
@@ -205,7 +205,7 @@ def load_run(folder: Path, number: int, experiment: Experiment, fold: Fold) -> R
         raise damaged from None
     if differing:
         raise UserError(
-            f"The folder {place} holds a run of another experiment ({'; '.join(differing)}); name another output folder, "
+            f"The folder {place} holds a run of another experiment ({differing}); name another output folder, "
             "or remove it."
         )
     expected = (len(fold.y_test), fold.n_classes or 1)
