@@ -652,6 +652,15 @@ def test_a_file_that_is_here_is_kept_whatever_the_server_has(serve, tmp_path):
     assert sha256(place(root, name) / X) == old == manifest(root, name)[X]["sha256"]
 
 
+def test_what_a_kill_after_the_last_byte_leaves_is_removed(serve, tmp_path):
+    """The file has its name, and the note of what the server said of it is still there."""
+    server, root = serve("IRDS_clf_bn_EFR"), tmp_path / "root"
+    downloaded(server, root, "IRDS_clf_bn_EFR", "--folds", "0")
+    (place(root, "IRDS_clf_bn_EFR") / "fold0" / ".x_train_fold0.npy.part.json").write_text("{}")
+    downloaded(server, root, "IRDS_clf_bn_EFR", "--folds", "0")
+    assert surplus(root, "IRDS_clf_bn_EFR") == set()
+
+
 def test_a_file_that_was_cut_short_here_is_fetched_again(serve, tmp_path):
     server, root, name = serve("IRDS_clf_bn_EFR"), tmp_path / "root", "IRDS_clf_bn_EFR"
     downloaded(server, root, name, "--folds", "0")

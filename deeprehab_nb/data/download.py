@@ -20,7 +20,7 @@ from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
 from .archive import Record, records
-from .fetch import USUAL_PATIENCE, NoRoom, Patience, Stopped, Unreachable, fetch
+from .fetch import USUAL_PATIENCE, NoRoom, Patience, Stopped, Unreachable, fetch, forget_part
 from .info import LARGEST_INFO, parse_info, read_info
 from .layout import INFO, STORE, alone_in, archive_folder, data_root, original_files
 from .manifest import Entry, add_to_manifest, known_files
@@ -277,6 +277,8 @@ class _Download:
         self.outcome.remarks += [
             f"{file.path} had not the {file.known.size:,} bytes that were recorded, and is fetched anew." for file in self.plan.altered
         ]
+        for file in self.plan.here:
+            forget_part(file.path)
         missing = [*self.plan.missing, *(file for file in self.plan.here if not self._is_right(file))]
         self.outcome.n_wanted = len(missing)
         left = Counter(file.dataset for file in missing)

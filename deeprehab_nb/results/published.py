@@ -66,11 +66,11 @@ def _metrics() -> pd.DataFrame:
 
 def published() -> Results:
     """
-    Return all that the paper published: 6,138 metrics of ensembles and 540 costs [1]_.
+    Return all that the paper published: 6,138 metrics of ensembles and 540 costs.
 
     References
     ----------
-    .. [1] "Deep Learning for Skeleton Based Human Motion Rehabilitation Assessment: A Benchmark", arXiv 2507.21018, 2025.
+    "Deep Learning for Skeleton Based Human Motion Rehabilitation Assessment: A Benchmark", arXiv:2507.21018.
     """
     datasets = pd.DataFrame([(r.dataset, r.task, r.collection, r.score_max) for r in records()], columns=["dataset", "task", "collection", "score_max"])
     return Results(_metrics().copy(), pd.DataFrame(published_costs().values()), datasets.astype({"score_max": float}), SOURCE)
