@@ -8,7 +8,7 @@ __all__ = ['Archive', 'CHECKS', 'Look', 'Check', 'look', 'audit', 'summary', 'co
            'one_split', 'several_classes', 'networks_differ', 'answers_vary', 'errors_unique', 'shapes_agree',
            'counts_follow', 'two_way_ratios', 'times_fit', 'twins_agree']
 
-# %% ../../nbs/results/audit.ipynb #3ab16bd6
+# %% ../../nbs/results/audit.ipynb #2568e1d8
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
@@ -22,7 +22,7 @@ from ..data.archive import Record, records
 from ..errors import UserError, check_name
 from .tables import METRICS, Results
 
-# %% ../../nbs/results/audit.ipynb #e0892b91
+# %% ../../nbs/results/audit.ipynb #8da9f811
 @dataclass(frozen=True, slots=True)
 class Look:
     """
@@ -124,7 +124,7 @@ def summary(looked: pd.DataFrame) -> pd.DataFrame:
     counts.insert(0, "question", [CHECKS[name].question for name in counts.index])
     return counts.loc[[name for name in CHECKS if name in counts.index]].rename_axis(columns=None)
 
-# %% ../../nbs/results/audit.ipynb #907c77eb
+# %% ../../nbs/results/audit.ipynb #90eecc88
 @_check("Is each cell there exactly once?", "contradiction")
 def complete(results: Results, archive: Archive) -> Iterator[Look]:
     """Compare the cells with those that the archive's folds and the results' networks and metrics ask for."""
@@ -166,7 +166,7 @@ def cost_range(results: Results, archive: Archive) -> Iterator[Look]:
             fine = 0 < row[cost] < math.inf and (cost.endswith("_s") or row[cost] == int(row[cost]))
             yield Look(row["dataset"], -1, row["model"], cost, row[cost], "" if fine else f"{row[cost]} can't be a count or a duration.")
 
-# %% ../../nbs/results/audit.ipynb #26d6ab21
+# %% ../../nbs/results/audit.ipynb #0f611434
 _CLOSE = 1e-9  # the published figures have fifteen digits
 
 
@@ -193,7 +193,7 @@ def extremes_agree(results: Results, archive: Archive) -> Iterator[Look]:
         fine = all((plain == end) == (balanced == end) for end in (0, 1))
         yield Look(dataset, fold, model, "accuracy", plain, "" if fine else f"Accuracy is {plain:g}, balanced accuracy {balanced:g}.")
 
-# %% ../../nbs/results/audit.ipynb #a56cfb94
+# %% ../../nbs/results/audit.ipynb #d8db8219
 def fitting_sizes(accuracies: np.ndarray, n_samples: int) -> list[int]:
     """
     Return the sizes of a test part, up to ``n_samples``, at which each accuracy is a whole number of right answers.
@@ -220,7 +220,7 @@ def one_size(results: Results, archive: Archive) -> Iterator[Look]:
         finding = "" if sizes else f"No number of recordings up to {known.n_samples} makes each network's right answers a whole number."
         yield Look(known.dataset, fold, "", "accuracy", sizes[0] if sizes else math.nan, finding)
 
-# %% ../../nbs/results/audit.ipynb #e354e2e6
+# %% ../../nbs/results/audit.ipynb #e75d9f7d
 def reachable(sizes: list[list[int]], total: int) -> bool:
     """Say whether ``total`` is a sum of one number from each list."""
     sums = {0}
@@ -249,7 +249,7 @@ def sizes_add_up(results: Results, archive: Archive) -> Iterator[Look]:
             finding = f"The smallest sizes that fit add up to {least}; neither they nor their multiples add up to {total} recordings."
         yield Look(dataset, -1, "", "accuracy", least, finding)
 
-# %% ../../nbs/results/audit.ipynb #99c42346
+# %% ../../nbs/results/audit.ipynb #c185679a
 _MOST = 20  # test recordings of more than two classes, beyond which the ways to split them are not tried
 
 
@@ -299,7 +299,7 @@ def one_split(results: Results, archive: Archive) -> Iterator[Look]:
             finding, undecided = "No size fits the accuracies." if not sizes else "There are too many splits to try.", True
         yield Look(known.dataset, fold, "", "balanced_accuracy", finding=finding, undecided=undecided)
 
-# %% ../../nbs/results/audit.ipynb #6741e3d9
+# %% ../../nbs/results/audit.ipynb #c7b035df
 @_check("Has the smallest test part that fits more than one class?", "unusual")
 def several_classes(results: Results, archive: Archive) -> Iterator[Look]:
     """Find folds whose smallest test part can be split in one way only, with a single class."""
@@ -316,7 +316,7 @@ def several_classes(results: Results, archive: Archive) -> Iterator[Look]:
                 finding = f"Both accuracies are equal for all networks; {n} test recordings, the smallest size that fits, would be of one class."
         yield Look(known.dataset, fold, "", "balanced_accuracy", n or math.nan, finding, undecided and bool(finding))
 
-# %% ../../nbs/results/audit.ipynb #cc4b827b
+# %% ../../nbs/results/audit.ipynb #38026705
 @_check("Do two networks differ somewhere on a dataset?", "unusual")
 def networks_differ(results: Results, archive: Archive) -> Iterator[Look]:
     """Compare every two networks on all folds and metrics of a dataset."""
@@ -349,7 +349,7 @@ def errors_unique(results: Results, archive: Archive) -> Iterator[Look]:
     for row, again in zip(rows.itertuples(), twice, strict=True):
         yield Look(row.dataset, row.fold, row.model, row.metric, row.value, "Another cell has the same value." if again else "")
 
-# %% ../../nbs/results/audit.ipynb #5ba60a1c
+# %% ../../nbs/results/audit.ipynb #25fb4741
 _COUNTS = ("trainable_params", "flops")
 
 
@@ -375,7 +375,7 @@ def shapes_agree(results: Results, archive: Archive) -> Iterator[Look]:
                 finding = "" if row[cost] == usual else f"The count is {row[cost]:,}, that of another dataset of the same shape {usual:,}."
                 yield Look(row["dataset"], -1, row["model"], cost, row[cost], finding)
 
-# %% ../../nbs/results/audit.ipynb #fcf195a7
+# %% ../../nbs/results/audit.ipynb #c8b4e70a
 _LAWFUL = 0.9
 
 
@@ -407,7 +407,7 @@ def counts_follow(results: Results, archive: Archive) -> Iterator[Look]:
                 finding = "This network's counts show no linear law." if met is None else "" if met[i] else "The count is not what the other datasets imply."
                 yield Look(r.dataset, -1, model, cost, counts[i], finding, undecided=met is None)
 
-# %% ../../nbs/results/audit.ipynb #7fd2a815
+# %% ../../nbs/results/audit.ipynb #45bfa0d0
 _FACTOR_OF_FIT, _FACTOR_OF_TWINS = 4.0, 2.0
 
 
