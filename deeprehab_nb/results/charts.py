@@ -110,14 +110,19 @@ class Chart:
         UserError
             If the folder cannot be written.
         """
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.backends.backend_pdf import FigureCanvasPdf
+
         paths = [Path(folder) / f"{self.name}.{kind}" for kind in ("pdf", "png", "csv")]
         with ExitStack() as files:
             pdf, png, table = (files.enter_context(whole_file(path)) for path in paths)
             figure = self.static()
-            figure.draw_without_rendering()
-            figure.set_layout_engine("none")  # it has its layout now; to find it again for each file would take longer than to write them
-            figure.savefig(pdf, metadata={"CreationDate": None, "Title": self.title})  # equal results, equal files
-            figure.savefig(png, dpi=300)
+            figure.set_dpi(300)
+            if engine := figure.get_layout_engine():
+                engine.execute(figure)
+            figure.set_layout_engine("none")  # to find the layout again for each file takes longer than to write them
+            FigureCanvasAgg(figure).print_png(png)
+            FigureCanvasPdf(figure).print_pdf(pdf, metadata={"CreationDate": None, "Title": self.title})  # equal results, equal files
             table.write_text(self.csv(), encoding="utf-8")
         return paths
 
@@ -431,6 +436,7 @@ def scatter(name: str, title: str, panels: Mapping[str, Panel], data: pd.DataFra
                 for x, y, text in zip(points.x, points.y, points.label, strict=True) if model else ():
                     ax.annotate(text, (x, y), xytext=(0, 5), textcoords="offset points", ha="center", fontsize=7)
             ax.set_xscale("log" if panel.log_x else "linear")
+            ax.minorticks_off()
             ax.set_xlabel(panel.x_title, fontsize=8)
             ax.set_ylabel(panel.y_title, fontsize=8)
         for ax in axes[len(printed) :]:
