@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['app', 'datasets', 'Dataset', 'Models', 'Settings', 'Root', 'Names', 'Everything', 'DeleteOriginals', 'AcceptChanged',
-           'benchmark', 'File', 'Cores', 'Gpus', 'PerGpu', 'results', 'list_datasets', 'describe_dataset',
-           'write_sample_archive', 'download_datasets', 'verify_datasets', 'import_datasets', 'run_one',
-           'plan_benchmark', 'run_benchmark', 'show_status', 'print_costs', 'collect_results', 'main']
+           'benchmark', 'File', 'Cores', 'Gpus', 'PerGpu', 'results', 'Runs', 'Figures', 'ExperimentDigest',
+           'list_datasets', 'describe_dataset', 'write_sample_archive', 'download_datasets', 'verify_datasets',
+           'import_datasets', 'run_one', 'plan_benchmark', 'run_benchmark', 'show_status', 'print_costs',
+           'collect_results', 'rank_results', 'main']
 
 # %% ../nbs/cli.ipynb #93f34c40
 import os
@@ -672,7 +673,7 @@ def _cell(value: object) -> str:
 
 # %% ../nbs/cli.ipynb #7aca8a0e
 _MOST_SHOWN = 10
-results = typer.Typer(no_args_is_help=True, help="Make tables of what experiments have found.")
+results = typer.Typer(no_args_is_help=True, help="Make tables of what experiments have found, rank the networks, compare with the paper.")
 app.add_typer(results, name="results")
 
 
@@ -706,6 +707,84 @@ def collect_results(
         typer.echo(f"... and {len(incomplete) - _MOST_SHOWN} more, listed in incomplete.csv")
     typer.echo(f"{len(complete)} complete, {len(incomplete)} not complete and not counted. Tables: {to}")
     _finish([], found.remarks())
+
+# %% ../nbs/cli.ipynb #1111af6f
+Runs = Annotated[
+    Path | None, typer.Argument(help="A folder of experiments, or of the tables that `results collect` wrote.", show_default="the paper's published figures")
+]
+Figures = Annotated[Path | None, typer.Option("--figures", metavar="DIR", help="Also write every figure there: PDF, PNG and its data as CSV.")]
+ExperimentDigest = Annotated[str | None, typer.Option("--experiment", help="Which setting, where there are several: as in the column experiment.")]
+
+
+def _tables(runs: Path):
+    """Return the tables of a folder: those that are there, or those of the experiments in it."""
+    from deeprehab_nb.results.collected import collect, load_collected
+
+    return load_collected(runs) if (runs / "metrics.csv").exists() else collect(runs)
+
+
+@results.command("rank")
+def rank_results(
+    runs: Runs = None,
+    metric: Annotated[str | None, typer.Option(help="Rank by this metric only.", show_default="accuracy and RMSE")] = None,
+    experiment: ExperimentDigest = None,
+    figures: Figures = None,
+) -> None:
+    """Rank the networks, with the tests that say which of them differ: the paper's, or those of your own experiments."""
+    from deeprehab_nb.errors import check_name
+    from deeprehab_nb.files import check_writable
+    from deeprehab_nb.results.published import published
+    from deeprehab_nb.results.ranking import scores
+    from deeprehab_nb.results.tables import MAIN_METRIC, METRICS
+
+    if metric is not None:
+        check_name(metric, METRICS, "metric")
+    if figures is not None:
+        check_writable(figures)
+    found = published() if runs is None else _tables(runs).results(experiment)
+    metrics = [MAIN_METRIC[task] for task in found.tasks] if metric is None else [metric]
+    ranked = [scores(found, name) for name in metrics]
+    for compared in ranked:
+        _print_ranking(compared)
+    both = len(ranked) == 2
+    if both:
+        from deeprehab_nb.results.ranking import overall_ranks
+
+        overall = overall_ranks(*ranked)
+        _print_table("Over both tasks", {"network": "left", "mean of the mean ranks": "right"}, [(n, f"{rank:.2f}") for n, rank in overall.items()])
+    typer.echo(found.source)
+    if figures is not None:
+        from deeprehab_nb.results.figures import overall_chart, ranking_charts, save_charts
+
+        charts = [chart for name in metrics for chart in ranking_charts(found, name)] + [overall_chart(found)] * both
+        save_charts(charts, figures)
+        typer.echo(f"{len(charts)} figures, their data and captions.md: {figures}")
+
+
+def _print_ranking(compared) -> None:
+    from deeprehab_nb.results.ranking import bootstrap, cliques, friedman, pairwise
+
+    table, pairs = bootstrap(compared), pairwise(compared)
+    best = table.index[0]
+    against = pairs[pairs["first"] == best].set_index("second")
+    rows = []
+    for network, row in table.iterrows():
+        compared_with_best = ("", "")
+        if network != best:
+            pair = against.loc[network]
+            compared_with_best = (f"{pair.losses}/{pair.ties}/{pair.wins}", f"{pair.p_holm:.2g}")
+        rows.append((
+            network, f"{row['mean']:.3f}", f"{row.mean_low:.3f} to {row.mean_high:.3f}", f"{row['rank']:.2f}", f"{row.rank_low:.2f} to {row.rank_high:.2f}",
+            *compared_with_best,
+        ))
+    numbers = ("mean", "95 % interval", "mean rank", "95 % interval ", f"won/tied/lost against {best}", "p")
+    _print_table(f"{compared.metric.title[:1].upper()}{compared.metric.title[1:]}", {"network": "left"} | dict.fromkeys(numbers, "right"), rows)
+    if len(table) > 2 and len(compared.table) > 1:
+        statistic, p = friedman(compared)
+        typer.echo(f"Friedman test: chi-squared {statistic:.1f}, p = {p:.2g}.")
+    groups = "; ".join(", ".join(group) for group in cliques(compared)) or "none"
+    typer.echo(f"Networks of which no pair differs (p: Wilcoxon signed-rank, two-sided, Holm's correction; 0.05): {groups}.")
+    typer.echo(f"{compared.statement()}\n")
 
 # %% ../nbs/cli.ipynb #8b893c10
 def main() -> None:

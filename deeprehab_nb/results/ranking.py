@@ -62,7 +62,7 @@ class Scores:
         scale = ", in parts of the dataset's highest score" if self.metric.in_score_unit else ""
         left_out = f" Left out: {'; '.join(f'{name} ({why})' for name, why in self.left_out.items())}." if self.left_out else ""
         return (
-            f"{self.metric.title}{scale}: {better}; mean over folds, one value per dataset ({len(self.table)} datasets). Ties share the mean "
+            f"{self.metric.title[:1].upper()}{self.metric.title[1:]}{scale}: {better}; mean over folds, one value per dataset ({len(self.table)} datasets). Ties share the mean "
             f"of their ranks.{left_out}"
         )
 
