@@ -22,7 +22,7 @@ from deeprehab_nb.results.collected import collect, load_collected
 from deeprehab_nb.training.ensemble import ensemble, judge
 
 CLASSES, SCORES = "Synthetic_clf_bn_ArmRaise", "Synthetic_reg_SideBend"
-TABLES = ["costs", "incomplete", "metrics", "provenance", "runs", "settings", "timings"]
+TABLES = ["costs", "incomplete", "metrics", "provenance", "runs", "settings", "sizes", "timings"]
 VERSIONS = {"python": "3.12.1", "deeprehab_nb": "0", "keras": "3.15.0", "numpy": "2.3.5", "platform": "Linux", "device": "CPU, 2 cores"}
 
 
@@ -135,6 +135,8 @@ def test_an_ensemble_that_is_judged_by_hand(experiment, folds):
     found = collect(experiment.out)
     assert found.metrics.value.tolist() == [1.0, 1.0]
     n = len(fold.y_test)
+    assert found.metrics[["low", "high"]].values.ravel().tolist() == pytest.approx([0.025 ** (1 / n), 1, 1, 1])  # no class has an error: a point
+    assert found.sizes.query("metric == 'accuracy'")[["size", "value"]].values.ravel().tolist() == pytest.approx([1, (n - 1) / n, 2, 1])
     assert found.runs.query("metric == 'accuracy'").value.tolist() == pytest.approx([(n - 1) / n] * 2)
 
 
@@ -146,6 +148,46 @@ def test_every_run_is_there_with_what_made_it(tree):
     assert run.value == json.loads(path.read_text())["rmse"]
     assert (run.seed, run.best_epoch, run.training_loss) == (9, 2, 0.25)
     assert set(found.timings.training_time_s) == {2.0, 3.0} and set(found.timings.device) == {"CPU, 2 cores"}
+
+
+def test_an_ensemble_of_each_size_is_a_mean_over_the_runs_in_a_circle(tree):
+    found = collect(tree)
+    place = next(tree.glob(f"*/{SCORES}/fold0/FCN-*"))
+    truth, outputs = None, []
+    for number in range(3):
+        with np.load(place / f"run{number}" / "predictions.npz") as arrays:
+            truth, scale = arrays["y_true"], arrays["y_pred"].max() / arrays["outputs"].max()
+            outputs.append(arrays["outputs"][:, 0] * scale)
+    pairs = [np.abs((outputs[a] + outputs[b]) / 2 - truth).mean() for a, b in ((0, 1), (1, 2), (2, 0))]
+    sizes = found.sizes.query("dataset == @SCORES and model == 'FCN' and metric == 'mae'")
+    runs = found.runs.query("dataset == @SCORES and model == 'FCN' and metric == 'mae'").value
+    whole = found.metrics.query("dataset == @SCORES and model == 'FCN' and metric == 'mae'")
+    assert sizes["size"].tolist() == [1, 2, 3] and len(found.sizes) == 3 * len(found.metrics)
+    assert sizes.value.tolist() == pytest.approx([runs.mean(), np.mean(pairs), whole.value.item()])
+    assert sizes.value.iloc[2] == whole.value.item() and whole.low.item() < whole.value.item() < whole.high.item()
+
+
+@pytest.mark.parametrize("highest, dataset, known", [(1, SCORES, 100), (0, SCORES, 0), (1, "UIPRMD_reg_DS", 100), (0, "UIPRMD_reg_DS", 1)])
+def test_the_highest_score_shows_in_the_predictions_or_is_the_archives(experiment, folds, highest, dataset, known):
+    """Where all outputs are zero it does not show, and nobody knows it of recordings of one's own."""
+    fold = replace(folds[SCORES], dataset=dataset)
+    runs = []
+    for number in range(3):
+        run = made_up(replace(experiment, dataset=SCORES), fold, number)
+        content = run.provenance | {"experiment": run.provenance["experiment"] | {"dataset": dataset}}
+        runs.append(replace(run, provenance=content, prediction=judge(fold, highest * run.prediction.outputs)))
+    folder = experiment.out / "regression" / dataset / "fold0" / "FCN"
+    for run in runs:
+        save_run(folder, run, fold, save_network=lambda path: path.write_text("no network"))
+    write_json(folder / "ensemble.json", {
+        "dataset": dataset, "synthetic": True, "fold": 0, "model": "FCN", "task": "regression", "runs": [0, 1, 2],
+        "metrics": ensemble(fold, [run.prediction for run in runs]).metrics,
+    })
+    write_json(folder / "provenance.json", {
+        "experiment": runs[0].provenance["experiment"], "synthetic": True, "n_train": len(fold.x_train), "n_test": len(fold.x_test),
+        "n_channels": fold.n_channels, "n_timepoints": fold.n_timepoints,
+    })
+    assert collect(experiment.out).provenance.score_max.tolist() == [known]
 
 
 def test_costs_are_means_over_folds_and_runs_of_one_kind_of_machine(experiment, folds, monkeypatch):
@@ -432,7 +474,7 @@ def test_equal_results_make_equal_files(tree, sample, folds, tmp_path):
     for name in (".benchmark", "classification/.hidden/fold0/FCN", "classification/x/fold00/FCN", "classification/x/fold1/.FCN.part", "collected"):
         (out / name).mkdir(parents=True)
     first, second = saved(collect(tree), tmp_path / "first"), saved(collect(out), tmp_path / "second")
-    assert {name for name in TABLES if first[name] == second[name]} == {"incomplete", "metrics", "runs", "settings"}
+    assert {name for name in TABLES if first[name] == second[name]} == {"incomplete", "metrics", "runs", "settings", "sizes"}
     assert saved(collect(shutil.copytree(tree, tmp_path / "copy")), tmp_path / "third") == first
 
 

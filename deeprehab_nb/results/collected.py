@@ -19,13 +19,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..data.archive import TASKS
+from ..data.archive import TASKS, in_archive, record
 from ..data.npy import parse_arrays
 from ..errors import UserError, plain_os_errors, shown
 from ..experiment.cell import read_note
 from ..experiment.progress import PROGRESS
 from ..experiment.store import run_folder
 from ..files import read_file, whole_file
+from .resolution import interval
 
 # %% ../../nbs/results/collected.ipynb #7e3dfb21
 def _digest(table: object) -> str:
@@ -49,6 +50,7 @@ _TABLES: dict[str, dict[str, type]] = {
     "runs": _CELL | {"run": int, "metric": str, "value": float} | _SETTING | {
         "data": str, "synthetic": bool, "seed": int, "best_epoch": int, "training_loss": float,
     },
+    "sizes": _CELL | {"size": int, "metric": str, "value": float} | _SETTING | {"data": str},
     "costs": {"dataset": str, "model": str, "trainable_params": int, "training_time_s": float, "inference_time_s": float}
     | _SETTING | {"task": str, "device": str, "n_folds": int, "n_runs": int},
     "timings": _KEY | {"run": int, "training_time_s": float, "inference_time_s": float, "date": str, "device": str, "platform": str},
@@ -56,9 +58,9 @@ _TABLES: dict[str, dict[str, type]] = {
         "epochs": int, "batch_size": int, "seed": int, "hyperparameters": str, "code": str, "libraries": str, "n_ensembles": int,
     },
     "provenance": _KEY | {"n_runs": int, "synthetic": bool} | dict.fromkeys(("n_train", "n_test", "n_channels", "n_timepoints"), int)
-    | {"data_digest": str, "libraries": str} | dict.fromkeys(_VERSIONS, str) | {"first_run": str, "last_run": str, "report": bool, "folder": str},
+    | {"score_max": float, "data_digest": str, "libraries": str} | dict.fromkeys(_VERSIONS, str) | {"first_run": str, "last_run": str, "report": bool, "folder": str},
     "incomplete": _CELL | _SETTING | {"folder": str, "state": str, "runs": str, "reason": str},
-    "metrics": _CELL | {"metric": str, "value": float} | _SETTING | {"data": str, "n_runs": int, "synthetic": bool},
+    "metrics": _CELL | {"metric": str, "value": float, "low": float, "high": float} | _SETTING | {"data": str, "n_runs": int, "synthetic": bool},
 }
 
 
@@ -75,12 +77,13 @@ class Collected:
 
     Attributes
     ----------
-    metrics, runs, costs, timings, settings, provenance, incomplete : pandas.DataFrame
+    metrics, runs, sizes, costs, timings, settings, provenance, incomplete : pandas.DataFrame
         Sorted, without missing values.
     """
 
     metrics: pd.DataFrame
     runs: pd.DataFrame
+    sizes: pd.DataFrame
     costs: pd.DataFrame
     timings: pd.DataFrame
     settings: pd.DataFrame
@@ -360,8 +363,10 @@ class _Ensemble:
     place: Place
     runs: list[_Run]
     metrics: dict[str, float]
+    intervals: dict[str, tuple[float, float]]
+    by_size: list[dict[str, float]]  # metrics of ensembles of 1, 2, ... runs
     synthetic: bool
-    sizes: dict[str, int]
+    shape: dict[str, float]  # number of recordings, channels, frames; highest score
 
     @property
     def identity(self) -> dict[str, object]:
@@ -410,8 +415,33 @@ def _read_ensemble(place: Place, runs: list[_Run]) -> _Ensemble:
     if len({run.outputs.shape for run in runs}) > 1:
         raise UserError("The runs differ in their number of classes.")
     outputs = np.mean([run.outputs for run in runs], axis=0)
-    metrics = _check_metrics(metrics, _judge(place.task, first.truth, outputs, highest.scale)[1], path)
-    return _Ensemble(place, runs, metrics, synthetic, sizes)
+    predicted, found = _judge(place.task, first.truth, outputs, highest.scale)
+    metrics = _check_metrics(metrics, found, path)
+    intervals = {metric: tuple(map(_rounded, interval(metric, first.truth, predicted))) for metric in metrics}
+    by_size = [*_of_parts(place.task, runs, highest.scale), metrics]
+    return _Ensemble(place, runs, metrics, intervals, by_size, synthetic, sizes | {"score_max": _score_max(place, highest)})
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.12g}")  # beyond, processors differ
+
+
+def _of_parts(task: str, runs: list[_Run], scale: float) -> list[dict[str, float]]:
+    """Return the mean metrics of ensembles of 1, 2, ... runs that follow each other; the first follows the last."""
+    circle, found = [run.outputs for run in runs] * 2, []
+    for size in range(1, len(runs)):
+        each = [_judge(task, runs[0].truth, np.mean(circle[i : i + size], axis=0), scale)[1] for i in range(len(runs))]
+        found.append({metric: _rounded(np.mean([one[metric] for one in each])) for metric in each[0]})
+    return found
+
+
+def _score_max(place: Place, highest: _Run) -> float:
+    """Return the dataset's highest score; 0 for classes, and where it is not known."""
+    if place.task == "classification":
+        return 0.0
+    if highest.outputs.any():
+        return _rounded(highest.scale)
+    return record(place.dataset).score_max or 0.0 if in_archive(place.dataset) else 0.0
 
 
 def _listed(runs: list[int]) -> str:
@@ -522,7 +552,11 @@ def _tables(ensembles: list[_Ensemble], incomplete: list[dict[str, object]]) -> 
     for ensemble in ensembles:
         key, runs = ensemble.key(), ensemble.runs
         common = key | {"synthetic": ensemble.synthetic, "n_runs": len(runs)}
-        rows["metrics"] += [common | {"metric": metric, "value": value} for metric, value in ensemble.metrics.items()]
+        for metric, value in ensemble.metrics.items():
+            low, high = ensemble.intervals[metric]
+            rows["metrics"].append(common | {"metric": metric, "value": value, "low": low, "high": high})
+        for size, metrics in enumerate(ensemble.by_size, start=1):
+            rows["sizes"] += [key | {"size": size, "metric": metric, "value": value} for metric, value in metrics.items()]
         for run in runs:
             row = common | run.facts | run.versions | {"run": run.number, "trainable_params": run.facts["trainable_parameters"]}
             rows["timings"].append(row)
@@ -530,7 +564,7 @@ def _tables(ensembles: list[_Ensemble], incomplete: list[dict[str, object]]) -> 
         dates = sorted(run.facts["date"] for run in runs)
         versions = {name: "; ".join(sorted({run.versions[name] for run in runs})) for name in _VERSIONS}
         libraries = {_libraries({k: v for k, v in run.versions.items() if k not in _VERSIONS}) for run in runs}
-        rows["provenance"].append(common | ensemble.sizes | versions | {
+        rows["provenance"].append(common | ensemble.shape | versions | {
             "data_digest": ensemble.identity["data_digest"], "libraries": "; ".join(sorted(libraries)),
             "first_run": dates[0], "last_run": dates[-1], "report": (ensemble.place.folder / "experiment.ipynb").is_file(),
             "folder": ensemble.place.name,
