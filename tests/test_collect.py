@@ -19,6 +19,7 @@ from deeprehab_nb.errors import UserError
 from deeprehab_nb.experiment.cell import NOTE, Note
 from deeprehab_nb.experiment.store import Experiment, Run, run_folder, save_ensemble, save_run, write_json
 from deeprehab_nb.results.collected import collect, load_collected
+from deeprehab_nb.results.published import published
 from deeprehab_nb.training.ensemble import ensemble, judge
 
 CLASSES, SCORES = "Synthetic_clf_bn_ArmRaise", "Synthetic_reg_SideBend"
@@ -216,6 +217,46 @@ def test_two_settings_are_kept_apart_and_the_output_says_so(tree):
     assert [remark for remark in found.remarks() if remark.startswith("1 of 4 combinations")]
     for remark in found.remarks():
         sentence(remark)
+
+
+def test_results_in_the_published_form_are_of_one_setting(tree):
+    found = collect(tree)
+    with pytest.raises(UserError, match="FCN has 2 results on fold 0 of") as refusal:
+        found.results()
+    experiments = found.settings.set_index("epochs").experiment.to_dict()
+    sentence(str(refusal.value), f"{experiments[2]} (epochs 2)", f"{experiments[3]} (epochs 3)")
+    results = found.results(experiments[2])
+    assert len(results.metrics) == 2 * 2 + 2 * 3 and results.tasks == ["classification", "regression"]
+    for name, table in asdict(published()).items():
+        assert name == "source" or list(getattr(results, name).columns) == list(table.columns)
+    assert results.datasets.fillna(0).values.tolist() == [[CLASSES, "classification", CLASSES, 0], [SCORES, "regression", SCORES, 100]]
+    assert results.costs.flops.isna().all() and set(results.costs.training_time_s) == {2.0}
+    sentence(results.source, "4 ensembles of 3 runs, 2 epochs", "seed 0", "2026-11-24", "deeprehab_nb 0", "keras 3.15.0", "on synthetic data")
+    assert found.results(experiments[3]).metrics.value.tolist() == found.metrics.query("experiment == @experiments[3]").value.tolist()
+    with pytest.raises(UserError, match="There is no experiment 'x'"):
+        found.results("x")
+
+
+def test_what_no_choice_of_an_experiment_tells_apart_is_said(experiment, folds, written):
+    write(replace(experiment, hyperparameters={"n_filters": [1, 2, 3]}), folds[CLASSES])
+    with pytest.raises(UserError, match="in the experiment") as refusal:
+        collect(experiment.out).results()
+    sentence(str(refusal.value), 'hyperparameters {"n_filters": [1, 2, 3]}', "hyperparameters {}", "collect them from separate folders")
+
+
+def test_results_of_nothing_are_refused(experiment, folds):
+    write(experiment, folds[CLASSES], numbers=[0])
+    with pytest.raises(UserError, match="No experiment is complete"):
+        collect(experiment.out).results()
+
+
+def test_times_of_different_machines_are_not_set_side_by_side(experiment, folds, monkeypatch):
+    write(experiment, folds[CLASSES])
+    monkeypatch.setitem(VERSIONS, "device", "a faster one")
+    write(replace(experiment, model="H-Inception", runs=2), folds[CLASSES], date="2026-11-26T10:00:00+00:00")
+    results = collect(experiment.out).results()
+    assert results.costs.training_time_s.notna().tolist() == [True, False] and results.costs.trainable_params.tolist() == [102, 102]
+    sentence(results.source, "different numbers of runs (1 of 2, 1 of 3)", "from 2026-11-24 to 2026-11-26")
 
 
 @pytest.mark.parametrize("change, column", [

@@ -13,7 +13,7 @@ from ..errors import UserError, check_name
 from .tables import METRICS
 
 # %% ../../nbs/results/resolution.ipynb #e8a4f01e
-_RESAMPLES, _SEED = 2000, 0
+_RESAMPLES, _SEED, _AT_ONCE = 2000, 0, 10**6
 
 
 def _mean_of_classes(*right: np.ndarray, axis: int) -> np.ndarray:
@@ -73,5 +73,6 @@ def interval(metric: str, truth: np.ndarray, predicted: np.ndarray, level: float
     samples = [np.repeat(s, 2) if len(s) == 1 else s for s in samples]  # SciPy wants two; all draws of them are alike
     bounds = stats.bootstrap(
         samples, statistic, n_resamples=_RESAMPLES, vectorized=True, confidence_level=level, method="percentile", rng=np.random.default_rng(_SEED),
+        batch=max(1, _AT_ONCE // len(truth)),
     ).confidence_interval
     return float(bounds.low), float(bounds.high)
