@@ -32,9 +32,12 @@ def _not_published(cell: object, theirs: pd.DataFrame | None) -> str:
     return f"the paper has no {' and no '.join(missing) or 'such result'} on this dataset"
 
 
-def _other_data(cell: object, score_max: float) -> str:
+def _other_data(cell: object, score_max: float, accuracies: np.ndarray) -> str:
     if cell.synthetic:
         return "synthetic data"
+    right = accuracies * cell.n_test
+    if not np.allclose(right, right.round(), rtol=0, atol=1e-6):
+        return f"another fold: the published accuracies are no shares of {cell.n_test} recordings"
     differ = [("scores up to", cell.score_max, score_max)] if cell.score_max and score_max > 0 else []
     if in_archive(cell.dataset):
         archive = record(cell.dataset)
@@ -51,9 +54,11 @@ def _other_protocol(cell: object) -> str:
     return ", ".join(differ + (["other hyperparameters"] if cell.hyperparameters != "{}" else []))
 
 
-def _reason(cell: object, score_max: float, theirs: pd.DataFrame | None) -> tuple[str, str]:
+def _reason(cell: object, score_max: float, theirs: pd.DataFrame | None, accuracies: np.ndarray) -> tuple[str, str]:
     """Return why a cell is not of like with like, as a kind and in words."""
-    said = {NOT_PUBLISHED: _not_published(cell, theirs), OTHER_DATA: _other_data(cell, score_max), OTHER_PROTOCOL: _other_protocol(cell)}
+    said = {
+        NOT_PUBLISHED: _not_published(cell, theirs), OTHER_DATA: _other_data(cell, score_max, accuracies), OTHER_PROTOCOL: _other_protocol(cell),
+    }
     said = {kind: f"{kind}: {words}" if kind == OTHER_PROTOCOL else words for kind, words in said.items() if words}
     return next(iter(said), ""), "; ".join(said.values())
 
@@ -116,7 +121,11 @@ def compare(collected: Collected, published: Results, experiment: str | None = N
     cells = cells.merge(theirs[[*key, "metric", "published"]], on=[*key, "metric"], how="left", validate="one_to_one")
     highest = cells.dataset.map(published.datasets.set_index("dataset").score_max)
     of_dataset = dict(tuple(published.metrics.groupby("dataset")))
-    reasons = [_reason(cell, score, of_dataset.get(cell.dataset)) for cell, score in zip(cells.itertuples(), highest, strict=True)]
+    of_fold = {name: found.to_numpy() for name, found in published.metrics[published.metrics.metric == "accuracy"].groupby(["dataset", "fold"]).value}
+    reasons = [
+        _reason(cell, score, of_dataset.get(cell.dataset), of_fold.get((cell.dataset, cell.fold), np.array([])))
+        for cell, score in zip(cells.itertuples(), highest, strict=True)
+    ]
     cells["kind"], cells["why_not"] = zip(*reasons, strict=True)
     cells["difference"] = cells.ours - cells.published
     unresolved = cells.published.isna() | (cells.low == cells.high)
