@@ -588,11 +588,17 @@ def test_a_place_that_cannot_be_written_is_refused(tree, tmp_path):
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_collecting_loads_no_network(tree):
+def test_collecting_and_comparing_load_no_network(written):
     code = f"""
 import sys
 from deeprehab_nb.results.collected import collect
-assert len(collect({str(tree)!r}).metrics) == 12
+from deeprehab_nb.results.compared import compare
+from deeprehab_nb.results.published import published
+found = compare(collect({str(written.out)!r}), published())
+assert found.cells.published.isna().all() and set(found.verdicts.verdict) == {{"nothing to compare"}}
+assert set(found.cells.why_not) == {{
+    "the dataset is not in the paper; synthetic data; not the paper's protocol: 2 epochs instead of 1500, 3 runs instead of 5"
+}}
 assert not {{"keras", "tensorflow", "jax", "torch"}} & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(COMMAND).parent)

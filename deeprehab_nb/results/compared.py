@@ -36,8 +36,7 @@ def _other_data(cell: object, score_max: float, accuracies: np.ndarray) -> str:
     if cell.synthetic:
         return "synthetic data"
     right = accuracies * cell.n_test
-    if not np.allclose(right, right.round(), rtol=0, atol=1e-6):
-        return f"another fold: the published accuracies are no shares of {cell.n_test} recordings"
+    fits = np.allclose(right, right.round(), rtol=0, atol=1e-6)
     differ = [("scores up to", cell.score_max, score_max)] if cell.score_max and score_max > 0 else []
     if in_archive(cell.dataset):
         archive = record(cell.dataset)
@@ -45,12 +44,16 @@ def _other_data(cell: object, score_max: float, accuracies: np.ndarray) -> str:
             ("recordings:", cell.n_train + cell.n_test, archive.n_samples), ("channels:", cell.n_channels, archive.n_channels),
             ("frames:", cell.n_timepoints, archive.n_frames),
         ]
-    return ", ".join(f"{what} {ours:g} instead of {theirs:g}" for what, ours, theirs in differ if not np.isclose(ours, theirs))
+    said = [f"{what} {ours:g} instead of {theirs:g}" for what, ours, theirs in differ if not np.isclose(ours, theirs)]
+    return ", ".join(said + ([] if fits else [f"the published accuracies of the fold are no shares of {cell.n_test} recordings"]))
 
 
 def _other_protocol(cell: object) -> str:
-    ours = {"epochs": cell.epochs, "runs": cell.n_runs, "batch size": cell.batch_size}
-    differ = [f"{found} {what} instead of {meant}" for (what, found), meant in zip(ours.items(), PROTOCOL.values(), strict=True) if found != meant]
+    differ = [
+        f"{ours} {what}{'' if ours == 1 else 's'} instead of {PROTOCOL[f'{what}s']}"
+        for what, ours in (("epoch", cell.epochs), ("run", cell.n_runs)) if ours != PROTOCOL[f"{what}s"]
+    ]
+    differ += [f"batch size {cell.batch_size} instead of {PROTOCOL['batch_size']}"] if cell.batch_size != PROTOCOL["batch_size"] else []
     return ", ".join(differ + (["other hyperparameters"] if cell.hyperparameters != "{}" else []))
 
 
