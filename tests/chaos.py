@@ -27,7 +27,7 @@ NETWORKS = {
     "FCN": "{n_filters: [4, 4, 4]}", "GRU": "{hidden_units_gru: 8}", "LITEMV": "{n_filters: 2, kernel_size: 8}",
     "VanTran": "{emb_size: 8, dimm_ff: 16, n_layers: 1, num_heads: 2}", "ConvTran": "{dimm_ff: 16}", "DisjointCNN": "{n_filters: 4}",
 }
-EQUAL = ("metrics.csv", "runs.csv")
+EQUAL = ("metrics.csv", "runs.csv", "sizes.csv")
 """The collected tables that hold nothing which depends on when or how fast something was computed."""
 
 

@@ -19,10 +19,11 @@ from deeprehab_nb.errors import UserError
 from deeprehab_nb.experiment.cell import NOTE, Note
 from deeprehab_nb.experiment.store import Experiment, Run, run_folder, save_ensemble, save_run, write_json
 from deeprehab_nb.results.collected import collect, load_collected
+from deeprehab_nb.results.published import published
 from deeprehab_nb.training.ensemble import ensemble, judge
 
 CLASSES, SCORES = "Synthetic_clf_bn_ArmRaise", "Synthetic_reg_SideBend"
-TABLES = ["costs", "incomplete", "metrics", "provenance", "runs", "settings", "timings"]
+TABLES = ["costs", "incomplete", "metrics", "provenance", "runs", "settings", "sizes", "timings"]
 VERSIONS = {"python": "3.12.1", "deeprehab_nb": "0", "keras": "3.15.0", "numpy": "2.3.5", "platform": "Linux", "device": "CPU, 2 cores"}
 
 
@@ -135,6 +136,8 @@ def test_an_ensemble_that_is_judged_by_hand(experiment, folds):
     found = collect(experiment.out)
     assert found.metrics.value.tolist() == [1.0, 1.0]
     n = len(fold.y_test)
+    assert found.metrics[["low", "high"]].values.ravel().tolist() == pytest.approx([0.025 ** (1 / n), 1, 1, 1])  # no class has an error: a point
+    assert found.sizes.query("metric == 'accuracy'")[["size", "value"]].values.ravel().tolist() == pytest.approx([1, (n - 1) / n, 2, 1])
     assert found.runs.query("metric == 'accuracy'").value.tolist() == pytest.approx([(n - 1) / n] * 2)
 
 
@@ -146,6 +149,46 @@ def test_every_run_is_there_with_what_made_it(tree):
     assert run.value == json.loads(path.read_text())["rmse"]
     assert (run.seed, run.best_epoch, run.training_loss) == (9, 2, 0.25)
     assert set(found.timings.training_time_s) == {2.0, 3.0} and set(found.timings.device) == {"CPU, 2 cores"}
+
+
+def test_an_ensemble_of_each_size_is_a_mean_over_the_runs_in_a_circle(tree):
+    found = collect(tree)
+    place = next(tree.glob(f"*/{SCORES}/fold0/FCN-*"))
+    truth, outputs = None, []
+    for number in range(3):
+        with np.load(place / f"run{number}" / "predictions.npz") as arrays:
+            truth, scale = arrays["y_true"], arrays["y_pred"].max() / arrays["outputs"].max()
+            outputs.append(arrays["outputs"][:, 0] * scale)
+    pairs = [np.abs((outputs[a] + outputs[b]) / 2 - truth).mean() for a, b in ((0, 1), (1, 2), (2, 0))]
+    sizes = found.sizes.query("dataset == @SCORES and model == 'FCN' and metric == 'mae'")
+    runs = found.runs.query("dataset == @SCORES and model == 'FCN' and metric == 'mae'").value
+    whole = found.metrics.query("dataset == @SCORES and model == 'FCN' and metric == 'mae'")
+    assert sizes["size"].tolist() == [1, 2, 3] and len(found.sizes) == 3 * len(found.metrics)
+    assert sizes.value.tolist() == pytest.approx([runs.mean(), np.mean(pairs), whole.value.item()])
+    assert sizes.value.iloc[2] == whole.value.item() and whole.low.item() < whole.value.item() < whole.high.item()
+
+
+@pytest.mark.parametrize("highest, dataset, known", [(1, SCORES, 100), (0, SCORES, 0), (1, "UIPRMD_reg_DS", 100), (0, "UIPRMD_reg_DS", 1)])
+def test_the_highest_score_shows_in_the_predictions_or_is_the_archives(experiment, folds, highest, dataset, known):
+    """Where all outputs are zero it does not show, and nobody knows it of recordings of one's own."""
+    fold = replace(folds[SCORES], dataset=dataset)
+    runs = []
+    for number in range(3):
+        run = made_up(replace(experiment, dataset=SCORES), fold, number)
+        content = run.provenance | {"experiment": run.provenance["experiment"] | {"dataset": dataset}}
+        runs.append(replace(run, provenance=content, prediction=judge(fold, highest * run.prediction.outputs)))
+    folder = experiment.out / "regression" / dataset / "fold0" / "FCN"
+    for run in runs:
+        save_run(folder, run, fold, save_network=lambda path: path.write_text("no network"))
+    write_json(folder / "ensemble.json", {
+        "dataset": dataset, "synthetic": True, "fold": 0, "model": "FCN", "task": "regression", "runs": [0, 1, 2],
+        "metrics": ensemble(fold, [run.prediction for run in runs]).metrics,
+    })
+    write_json(folder / "provenance.json", {
+        "experiment": runs[0].provenance["experiment"], "synthetic": True, "n_train": len(fold.x_train), "n_test": len(fold.x_test),
+        "n_channels": fold.n_channels, "n_timepoints": fold.n_timepoints,
+    })
+    assert collect(experiment.out).provenance.score_max.tolist() == [known]
 
 
 def test_costs_are_means_over_folds_and_runs_of_one_kind_of_machine(experiment, folds, monkeypatch):
@@ -174,6 +217,46 @@ def test_two_settings_are_kept_apart_and_the_output_says_so(tree):
     assert [remark for remark in found.remarks() if remark.startswith("1 of 4 combinations")]
     for remark in found.remarks():
         sentence(remark)
+
+
+def test_results_in_the_published_form_are_of_one_setting(tree):
+    found = collect(tree)
+    with pytest.raises(UserError, match="FCN has 2 results on fold 0 of") as refusal:
+        found.results()
+    experiments = found.settings.set_index("epochs").experiment.to_dict()
+    sentence(str(refusal.value), f"{experiments[2]} (epochs 2)", f"{experiments[3]} (epochs 3)")
+    results = found.results(experiments[2])
+    assert len(results.metrics) == 2 * 2 + 2 * 3 and results.tasks == ["classification", "regression"]
+    for name, table in asdict(published()).items():
+        assert name == "source" or list(getattr(results, name).columns) == list(table.columns)
+    assert results.datasets.fillna(0).values.tolist() == [[CLASSES, "classification", CLASSES, 0], [SCORES, "regression", SCORES, 100]]
+    assert results.costs.flops.isna().all() and set(results.costs.training_time_s) == {2.0}
+    sentence(results.source, "4 ensembles of 3 runs, 2 epochs", "seed 0", "2026-11-24", "deeprehab_nb 0", "keras 3.15.0", "on synthetic data")
+    assert found.results(experiments[3]).metrics.value.tolist() == found.metrics.query("experiment == @experiments[3]").value.tolist()
+    with pytest.raises(UserError, match="There is no experiment 'x'"):
+        found.results("x")
+
+
+def test_what_no_choice_of_an_experiment_tells_apart_is_said(experiment, folds, written):
+    write(replace(experiment, hyperparameters={"n_filters": [1, 2, 3]}), folds[CLASSES])
+    with pytest.raises(UserError, match="in the experiment") as refusal:
+        collect(experiment.out).results()
+    sentence(str(refusal.value), 'hyperparameters {"n_filters": [1, 2, 3]}', "hyperparameters {}", "collect them from separate folders")
+
+
+def test_results_of_nothing_are_refused(experiment, folds):
+    write(experiment, folds[CLASSES], numbers=[0])
+    with pytest.raises(UserError, match="No experiment is complete"):
+        collect(experiment.out).results()
+
+
+def test_times_of_different_machines_are_not_set_side_by_side(experiment, folds, monkeypatch):
+    write(experiment, folds[CLASSES])
+    monkeypatch.setitem(VERSIONS, "device", "a faster one")
+    write(replace(experiment, model="H-Inception", runs=2), folds[CLASSES], date="2026-11-26T10:00:00+00:00")
+    results = collect(experiment.out).results()
+    assert results.costs.training_time_s.notna().tolist() == [True, False] and results.costs.trainable_params.tolist() == [102, 102]
+    sentence(results.source, "different numbers of runs (1 of 2, 1 of 3)", "from 2026-11-24 to 2026-11-26")
 
 
 @pytest.mark.parametrize("change, column", [
@@ -432,7 +515,7 @@ def test_equal_results_make_equal_files(tree, sample, folds, tmp_path):
     for name in (".benchmark", "classification/.hidden/fold0/FCN", "classification/x/fold00/FCN", "classification/x/fold1/.FCN.part", "collected"):
         (out / name).mkdir(parents=True)
     first, second = saved(collect(tree), tmp_path / "first"), saved(collect(out), tmp_path / "second")
-    assert {name for name in TABLES if first[name] == second[name]} == {"incomplete", "metrics", "runs", "settings"}
+    assert {name for name in TABLES if first[name] == second[name]} == {"incomplete", "metrics", "runs", "settings", "sizes"}
     assert saved(collect(shutil.copytree(tree, tmp_path / "copy")), tmp_path / "third") == first
 
 
@@ -505,11 +588,17 @@ def test_a_place_that_cannot_be_written_is_refused(tree, tmp_path):
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_collecting_loads_no_network(tree):
+def test_collecting_and_comparing_load_no_network(written):
     code = f"""
 import sys
 from deeprehab_nb.results.collected import collect
-assert len(collect({str(tree)!r}).metrics) == 12
+from deeprehab_nb.results.compared import compare
+from deeprehab_nb.results.published import published
+found = compare(collect({str(written.out)!r}), published())
+assert found.cells.published.isna().all() and set(found.verdicts.verdict) == {{"nothing to compare"}}
+assert set(found.cells.why_not) == {{
+    "the dataset is not in the paper; synthetic data; not the paper's protocol: 2 epochs instead of 1500, 3 runs instead of 5"
+}}
 assert not {{"keras", "tensorflow", "jax", "torch"}} & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(COMMAND).parent)

@@ -19,13 +19,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..data.archive import TASKS
+from ..data.archive import TASKS, in_archive, record
 from ..data.npy import parse_arrays
-from ..errors import UserError, plain_os_errors, shown
+from ..errors import UserError, check_name, plain_os_errors, shown
 from ..experiment.cell import read_note
 from ..experiment.progress import PROGRESS
 from ..experiment.store import run_folder
 from ..files import read_file, whole_file
+from .resolution import interval
+from .tables import Results
 
 # %% ../../nbs/results/collected.ipynb #7e3dfb21
 def _digest(table: object) -> str:
@@ -49,6 +51,7 @@ _TABLES: dict[str, dict[str, type]] = {
     "runs": _CELL | {"run": int, "metric": str, "value": float} | _SETTING | {
         "data": str, "synthetic": bool, "seed": int, "best_epoch": int, "training_loss": float,
     },
+    "sizes": _CELL | {"size": int, "metric": str, "value": float} | _SETTING | {"data": str},
     "costs": {"dataset": str, "model": str, "trainable_params": int, "training_time_s": float, "inference_time_s": float}
     | _SETTING | {"task": str, "device": str, "n_folds": int, "n_runs": int},
     "timings": _KEY | {"run": int, "training_time_s": float, "inference_time_s": float, "date": str, "device": str, "platform": str},
@@ -56,9 +59,9 @@ _TABLES: dict[str, dict[str, type]] = {
         "epochs": int, "batch_size": int, "seed": int, "hyperparameters": str, "code": str, "libraries": str, "n_ensembles": int,
     },
     "provenance": _KEY | {"n_runs": int, "synthetic": bool} | dict.fromkeys(("n_train", "n_test", "n_channels", "n_timepoints"), int)
-    | {"data_digest": str, "libraries": str} | dict.fromkeys(_VERSIONS, str) | {"first_run": str, "last_run": str, "report": bool, "folder": str},
+    | {"score_max": float, "data_digest": str, "libraries": str} | dict.fromkeys(_VERSIONS, str) | {"first_run": str, "last_run": str, "report": bool, "folder": str},
     "incomplete": _CELL | _SETTING | {"folder": str, "state": str, "runs": str, "reason": str},
-    "metrics": _CELL | {"metric": str, "value": float} | _SETTING | {"data": str, "n_runs": int, "synthetic": bool},
+    "metrics": _CELL | {"metric": str, "value": float, "low": float, "high": float} | _SETTING | {"data": str, "n_runs": int, "synthetic": bool},
 }
 
 
@@ -75,12 +78,13 @@ class Collected:
 
     Attributes
     ----------
-    metrics, runs, costs, timings, settings, provenance, incomplete : pandas.DataFrame
+    metrics, runs, sizes, costs, timings, settings, provenance, incomplete : pandas.DataFrame
         Sorted, without missing values.
     """
 
     metrics: pd.DataFrame
     runs: pd.DataFrame
+    sizes: pd.DataFrame
     costs: pd.DataFrame
     timings: pd.DataFrame
     settings: pd.DataFrame
@@ -105,6 +109,56 @@ class Collected:
         if without := int((~ensembles.report).sum()):
             said.append(f"{without} of {n} ensembles have no executed notebook beside them; they count, for all of their runs were checked.")
         return said
+
+    def one_setting(self, experiment: str | None = None) -> "Collected":
+        """
+        Return these tables, if there is one ensemble for each dataset, fold and network.
+
+        Parameters
+        ----------
+        experiment : str, optional
+            Only what has this digest in the column ``experiment``.
+
+        Raises
+        ------
+        UserError
+            If there are several; the message names the settings among which to choose, and in what they differ. If there are none.
+        """
+        chosen = self
+        if experiment is not None:
+            check_name(experiment, sorted(set(self.settings.experiment)), "experiment")
+            tables = {field.name: getattr(self, field.name) for field in fields(self)}
+            chosen = Collected(**{name: table[table.experiment == experiment].reset_index(drop=True) for name, table in tables.items()})
+        if chosen.provenance.empty:
+            raise UserError("No experiment is complete, so there are no results.")
+        twice = chosen.provenance[chosen.provenance.duplicated(list(_CELL), keep=False)]
+        if not twice.empty:
+            raise UserError(_choices(chosen, twice))
+        return chosen
+
+    def results(self, experiment: str | None = None) -> Results:
+        """
+        Return the results in the form of the published ones.
+
+        Parameters
+        ----------
+        experiment : str, optional
+            The setting to take; needed where there are several of one network on one fold.
+
+        Returns
+        -------
+        Results
+            Times are those of the kind of machine that made most runs, and missing (NaN) for networks that it has not trained: times of different
+            machines don't compare. ``flops`` is missing, for nothing here counts them. A collection is the archive's, or else named as its dataset.
+            ``score_max`` is missing for classes, and where it is not known.
+
+        Raises
+        ------
+        UserError
+            See `one_setting`; also if the highest scores of a dataset's folds differ.
+        """
+        chosen = self.one_setting(experiment)
+        return Results(chosen.metrics[[*_CELL, "metric", "value"]].copy(), _published_costs(chosen.costs), _datasets(chosen.provenance), _source(chosen))
 
     def save(self, folder: str | os.PathLike) -> None:
         """Write each table as a CSV file into a folder; all are written before the first gets its name."""
@@ -136,6 +190,69 @@ def _load(path: Path, columns: dict[str, type]) -> pd.DataFrame:
     if not whole:
         raise UserError(f"The file {path} is not a table as `deeprehab results collect` writes it; collect again.")
     return table
+
+# %% ../../nbs/results/collected.ipynb #7ebf55a4
+def _differing(table: pd.DataFrame) -> list[str]:
+    """Say of each row of a table what it has in those columns in which not all rows are equal."""
+    names = [name for name in table if table[name].nunique() > 1]
+    return [_plain(", ".join(f"{name.replace('_', ' ')} {value}" for name, value in zip(names, row, strict=True))) for row in table[names].values]
+
+
+def _choices(collected: Collected, twice: pd.DataFrame) -> str:
+    """Say among what to choose where a network has several results on one fold."""
+    one = twice[(twice[[*_CELL]] == twice[[*_CELL]].iloc[0]).all(axis=1)]
+    what = f"{one.model.iloc[0]} has {len(one)} results on fold {one.fold.iloc[0]} of {one.dataset.iloc[0]}"
+    settings = collected.settings[collected.settings.experiment.isin(twice.experiment)].drop_duplicates("experiment")
+    if len(settings) > 1:
+        differ = _differing(settings[["epochs", "batch_size", "seed", "libraries"]])
+        named = [f"{name} ({how})" if how else name for name, how in zip(settings.experiment, differ, strict=True)]
+        return f"{what}; choose one of the experiments {' or '.join(named)}."
+    explained = one.merge(collected.settings, on=["model", *_SETTING])[["hyperparameters", "code", "data"]]
+    return f"{what} in the experiment {one.experiment.iloc[0]} ({' or '.join(_differing(explained))}); collect them from separate folders."
+
+
+def _published_costs(costs: pd.DataFrame) -> pd.DataFrame:
+    cell, times = ["dataset", "model"], ["training_time_s", "inference_time_s"]
+    device = costs.groupby("device").n_runs.sum().idxmax()
+    timed = costs[costs.device == device].groupby(cell)[times].mean()
+    table = costs.groupby(cell)[["trainable_params"]].max().assign(flops=np.nan).join(timed)
+    return table.reset_index()
+
+
+def _datasets(provenance: pd.DataFrame) -> pd.DataFrame:
+    rows = []
+    for (dataset, task), found in provenance.groupby(["dataset", "task"], sort=True):
+        known = sorted({score for score in found.score_max if score})
+        if len(known) > 1:
+            raise UserError(f"The folds of {dataset} have different highest scores, {' and '.join(f'{s:g}' for s in known)}; collect them separately.")
+        rows.append((dataset, task, record(dataset).collection if in_archive(dataset) else dataset, known[0] if known else np.nan))
+    return pd.DataFrame(rows, columns=["dataset", "task", "collection", "score_max"]).astype({"score_max": float})
+
+
+def _source(collected: Collected) -> str:
+    """Say in a sentence how figures were made."""
+    made, settings = collected.provenance, collected.settings
+    runs = made.n_runs.value_counts().sort_index()
+    of = f"different numbers of runs ({', '.join(f'{n} of {r}' for r, n in runs.items())})" if len(runs) > 1 else _n(runs.index[0], "run")
+    epochs = _n(settings.epochs.iloc[0], "epoch") if settings.epochs.nunique() == 1 else f"{_any(settings.epochs)} epochs"
+    first, last = made.first_run.min()[:10], made.last_run.max()[:10]
+    others = sorted(set(settings.model[settings.hyperparameters != "{}"]))
+    notes = [
+        f"with other hyperparameters than the paper's for {', '.join(others)}" if others else "",
+        f"in {len(set(settings.experiment))} settings that are not told apart here" if settings.experiment.nunique() > 1 else "",
+        f"made on {first}" if first == last else f"made from {first} to {last}",
+        f"by deeprehab_nb {_any(made.deeprehab_nb)} ({_any(made.libraries)})",
+        "on synthetic data" if made.synthetic.all() else f"on synthetic data in {made.synthetic.sum()} of {len(made)}" if made.synthetic.any() else "",
+    ]
+    return f"Figures of {_n(len(made), 'ensemble')} of {of}, {epochs}, batch size {_any(settings.batch_size)}, seed {_any(settings.seed)}, {', '.join(filter(None, notes))}."
+
+
+def _n(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _any(values: pd.Series) -> str:
+    return " or ".join(map(str, sorted(set(values))))
 
 # %% ../../nbs/results/collected.ipynb #65a247e5
 _LARGEST_JSON, _LARGEST_TABLE = 2**20, 2**26
@@ -360,8 +477,10 @@ class _Ensemble:
     place: Place
     runs: list[_Run]
     metrics: dict[str, float]
+    intervals: dict[str, tuple[float, float]]
+    by_size: list[dict[str, float]]  # metrics of ensembles of 1, 2, ... runs
     synthetic: bool
-    sizes: dict[str, int]
+    shape: dict[str, float]  # number of recordings, channels, frames; highest score
 
     @property
     def identity(self) -> dict[str, object]:
@@ -410,8 +529,33 @@ def _read_ensemble(place: Place, runs: list[_Run]) -> _Ensemble:
     if len({run.outputs.shape for run in runs}) > 1:
         raise UserError("The runs differ in their number of classes.")
     outputs = np.mean([run.outputs for run in runs], axis=0)
-    metrics = _check_metrics(metrics, _judge(place.task, first.truth, outputs, highest.scale)[1], path)
-    return _Ensemble(place, runs, metrics, synthetic, sizes)
+    predicted, found = _judge(place.task, first.truth, outputs, highest.scale)
+    metrics = _check_metrics(metrics, found, path)
+    intervals = {metric: tuple(map(_rounded, interval(metric, first.truth, predicted))) for metric in metrics}
+    by_size = [*_of_parts(place.task, runs, highest.scale), metrics]
+    return _Ensemble(place, runs, metrics, intervals, by_size, synthetic, sizes | {"score_max": _score_max(place, highest)})
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.12g}")  # beyond, processors differ
+
+
+def _of_parts(task: str, runs: list[_Run], scale: float) -> list[dict[str, float]]:
+    """Return the mean metrics of ensembles of 1, 2, ... runs that follow each other; the first follows the last."""
+    circle, found = [run.outputs for run in runs] * 2, []
+    for size in range(1, len(runs)):
+        each = [_judge(task, runs[0].truth, np.mean(circle[i : i + size], axis=0), scale)[1] for i in range(len(runs))]
+        found.append({metric: _rounded(np.mean([one[metric] for one in each])) for metric in each[0]})
+    return found
+
+
+def _score_max(place: Place, highest: _Run) -> float:
+    """Return the dataset's highest score; 0 for classes, and where it is not known."""
+    if place.task == "classification":
+        return 0.0
+    if highest.outputs.any():
+        return _rounded(highest.scale)
+    return record(place.dataset).score_max or 0.0 if in_archive(place.dataset) else 0.0
 
 
 def _listed(runs: list[int]) -> str:
@@ -522,7 +666,11 @@ def _tables(ensembles: list[_Ensemble], incomplete: list[dict[str, object]]) -> 
     for ensemble in ensembles:
         key, runs = ensemble.key(), ensemble.runs
         common = key | {"synthetic": ensemble.synthetic, "n_runs": len(runs)}
-        rows["metrics"] += [common | {"metric": metric, "value": value} for metric, value in ensemble.metrics.items()]
+        for metric, value in ensemble.metrics.items():
+            low, high = ensemble.intervals[metric]
+            rows["metrics"].append(common | {"metric": metric, "value": value, "low": low, "high": high})
+        for size, metrics in enumerate(ensemble.by_size, start=1):
+            rows["sizes"] += [key | {"size": size, "metric": metric, "value": value} for metric, value in metrics.items()]
         for run in runs:
             row = common | run.facts | run.versions | {"run": run.number, "trainable_params": run.facts["trainable_parameters"]}
             rows["timings"].append(row)
@@ -530,7 +678,7 @@ def _tables(ensembles: list[_Ensemble], incomplete: list[dict[str, object]]) -> 
         dates = sorted(run.facts["date"] for run in runs)
         versions = {name: "; ".join(sorted({run.versions[name] for run in runs})) for name in _VERSIONS}
         libraries = {_libraries({k: v for k, v in run.versions.items() if k not in _VERSIONS}) for run in runs}
-        rows["provenance"].append(common | ensemble.sizes | versions | {
+        rows["provenance"].append(common | ensemble.shape | versions | {
             "data_digest": ensemble.identity["data_digest"], "libraries": "; ".join(sorted(libraries)),
             "first_run": dates[0], "last_run": dates[-1], "report": (ensemble.place.folder / "experiment.ipynb").is_file(),
             "folder": ensemble.place.name,
