@@ -8,6 +8,7 @@ __all__ = ['ALPHA', 'ROPE', 'ranks_chart', 'difference_chart', 'matrix_chart', '
            'ranking_charts', 'save_charts']
 
 # %% ../../nbs/results/figures.ipynb #f66f719a
+#| code-fold: true
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -36,6 +37,7 @@ from deeprehab_nb.results.ranking import (
 from .tables import MAIN_METRIC, Results
 
 # %% ../../nbs/results/figures.ipynb #a0f02609
+#| code-fold: true
 ALPHA, ROPE = 0.05, 0.01
 
 
@@ -56,6 +58,7 @@ def ranks_chart(results: Results, found: Scores) -> Chart:
     )
 
 # %% ../../nbs/results/figures.ipynb #8ad58899
+#| code-fold: true
 def difference_chart(results: Results, found: Scores) -> Chart:
     """Draw a critical-difference diagram."""
     tested = f"A bar joins networks of which no pair differs (Wilcoxon signed-rank, two-sided, Holm's correction over all pairs, alpha = {ALPHA:g})."
@@ -68,6 +71,7 @@ def difference_chart(results: Results, found: Scores) -> Chart:
     )
 
 # %% ../../nbs/results/figures.ipynb #44ebfeda
+#| code-fold: true
 def matrix_chart(results: Results, found: Scores) -> Chart:
     """Draw a multi-comparison matrix; in print by aeon, which orders the networks by their means."""
     pairs, order = pairwise(found), _best_first(found)
@@ -76,7 +80,7 @@ def matrix_chart(results: Results, found: Scores) -> Chart:
     for pair in pairs.itertuples():
         values.loc[pair.first, pair.second], values.loc[pair.second, pair.first] = pair.difference, -pair.difference
         for row, column, sign, wins, losses in ((pair.first, pair.second, 1, pair.wins, pair.losses), (pair.second, pair.first, -1, pair.losses, pair.wins)):
-            texts.loc[row, column] = f"{sign * pair.difference:+.3f}<br>{wins}/{pair.ties}/{losses}<br>p={pair.p_holm:.2g}"
+            texts.loc[row, column] = f"{sign * pair.difference:+.3f}<br>{wins}/{pair.ties}/{losses}<br>p{'<0.001' if pair.p_holm < 0.001 else f'={pair.p_holm:.2g}'}"
     note = _note(
         results, found, "Each cell: mean difference (positive: the row is better), wins/ties/losses of the row over datasets, p of the two-sided Wilcoxon "
         f"signed-rank test after Holm's correction. In print p is uncorrected, and bold where Holm's correction leaves it below {ALPHA:g}.",
@@ -102,6 +106,7 @@ def _matrix_by_aeon(found: Scores):
     return figure
 
 # %% ../../nbs/results/figures.ipynb #5ae99d51
+#| code-fold: true
 def pairs_chart(results: Results, found: Scores) -> Chart:
     """Draw every pair of networks, one point per dataset; in print the best against the others."""
     table, order = found.table, _best_first(found)
@@ -117,6 +122,7 @@ def pairs_chart(results: Results, found: Scores) -> Chart:
     )
 
 # %% ../../nbs/results/figures.ipynb #d06c2803
+#| code-fold: true
 def equivalence_chart(results: Results, found: Scores) -> Chart:
     """Draw the Bayesian comparison of the best network with the others."""
     pairs, best = equivalence(found, ROPE), _best_first(found)[0]
@@ -130,6 +136,7 @@ def equivalence_chart(results: Results, found: Scores) -> Chart:
     return replace(chart, data=pairs)
 
 # %% ../../nbs/results/figures.ipynb #fdafb657
+#| code-fold: true
 def collections_chart(results: Results, found: Scores) -> Chart:
     """Draw mean ranks within each collection."""
     return heat_map(
@@ -146,6 +153,7 @@ def datasets_chart(results: Results, found: Scores) -> Chart:
     )
 
 # %% ../../nbs/results/figures.ipynb #0dc711a0
+#| code-fold: true
 def left_out_chart(results: Results, found: Scores) -> Chart | None:
     """Draw how mean ranks change without each collection; None where there is but one."""
     ranks = left_out(results, found)[_best_first(found)]
@@ -159,6 +167,7 @@ def left_out_chart(results: Results, found: Scores) -> Chart | None:
     )
 
 # %% ../../nbs/results/figures.ipynb #4a264e4f
+#| code-fold: true
 def trade_off_chart(results: Results, found: Scores) -> Chart | None:
     """Draw mean rank against each cost that is known; None where none is."""
     panels, tables = {}, []
@@ -177,6 +186,7 @@ def trade_off_chart(results: Results, found: Scores) -> Chart | None:
     )
 
 # %% ../../nbs/results/figures.ipynb #e585d56c
+#| code-fold: true
 def overall_chart(results: Results) -> Chart:
     """
     Draw mean ranks of either task and over both.
@@ -200,6 +210,7 @@ def overall_chart(results: Results) -> Chart:
     )
 
 # %% ../../nbs/results/figures.ipynb #6e3af9ee
+#| code-fold: true
 def ranking_charts(results: Results, metric: str) -> list[Chart]:
     """Return all figures of a ranking; raises UserError as `deeprehab_nb.results.ranking.scores` does."""
     found = scores(results, metric)
