@@ -84,7 +84,7 @@ def scores(results: Results, metric: str) -> Scores:
     Raises
     ------
     UserError
-        If the metric is unknown, or no dataset has results of all networks on the same folds, or there are fewer than two networks.
+        If the metric is unknown, no dataset has results of all networks on the same folds, or there are fewer than two networks.
     """
     check_name(metric, METRICS, "metric")
     rows = results.metrics[results.metrics.metric == metric]
@@ -101,11 +101,13 @@ def scores(results: Results, metric: str) -> Scores:
         for dataset, part in folds.groupby(level="dataset") if part.isna().any(axis=None)
     }
     folds = folds.drop(index=list(left_out), level="dataset")
-    if folds.empty:
-        raise UserError("No dataset has results of all networks on the same folds; there is nothing to rank.")
     if METRICS[metric].in_score_unit:
-        highest = results.datasets.set_index("dataset").score_max
-        folds = folds.div(folds.index.get_level_values("dataset").map(highest), axis=0)
+        highest = folds.index.get_level_values("dataset").map(results.datasets.set_index("dataset").score_max)
+        folds = folds.div(highest, axis=0)
+        left_out |= dict.fromkeys(folds.index[highest.isna()].get_level_values("dataset"), "its highest score is not known")
+        folds = folds[highest.notna()]
+    if folds.empty:
+        raise UserError(f"No dataset can be ranked: {'; '.join(f'{dataset}: {why}' for dataset, why in left_out.items())}.")
     return Scores(METRICS[metric], folds, left_out)
 
 # %% ../../nbs/results/ranking.ipynb #59742c24
