@@ -7,7 +7,7 @@ __all__ = ['app', 'datasets', 'Dataset', 'Models', 'Settings', 'Root', 'Names', 
            'benchmark', 'File', 'Cores', 'Gpus', 'PerGpu', 'results', 'Runs', 'Figures', 'ExperimentDigest',
            'list_datasets', 'describe_dataset', 'write_sample_archive', 'download_datasets', 'verify_datasets',
            'import_datasets', 'run_one', 'plan_benchmark', 'run_benchmark', 'show_status', 'print_costs',
-           'collect_results', 'rank_results', 'main']
+           'collect_results', 'rank_results', 'compare_results', 'main']
 
 # %% ../nbs/cli.ipynb #93f34c40
 import os
@@ -741,7 +741,8 @@ def rank_results(
         check_name(metric, METRICS, "metric")
     if figures is not None:
         check_writable(figures)
-    found = published() if runs is None else _tables(runs).results(experiment)
+    collected = None if runs is None else _tables(runs)
+    found = published() if collected is None else collected.results(experiment)
     metrics = [MAIN_METRIC[task] for task in found.tasks] if metric is None else [metric]
     ranked = [scores(found, name) for name in metrics]
     for compared in ranked:
@@ -757,6 +758,10 @@ def rank_results(
         from deeprehab_nb.results.figures import overall_chart, ranking_charts, save_charts
 
         charts = [chart for name in metrics for chart in ranking_charts(found, name)] + [overall_chart(found)] * both
+        if collected is not None:
+            from deeprehab_nb.results.reproduced import size_chart
+
+            charts += [chart for name in metrics if (chart := size_chart(collected, name, experiment))]
         save_charts(charts, figures)
         typer.echo(f"{len(charts)} figures, their data and captions.md: {figures}")
 
@@ -785,6 +790,72 @@ def _print_ranking(compared) -> None:
     groups = "; ".join(", ".join(group) for group in cliques(compared)) or "none"
     typer.echo(f"Networks of which no pair differs (p: Wilcoxon signed-rank, two-sided, Holm's correction; 0.05): {groups}.")
     typer.echo(f"{compared.statement()}\n")
+
+# %% ../nbs/cli.ipynb #88d64660
+@results.command("compare")
+def compare_results(
+    runs: Annotated[Path, typer.Argument(help="A folder of experiments, or of the tables that `results collect` wrote.")],
+    metric: Annotated[str | None, typer.Option(help="Show this metric only.", show_default="accuracy and RMSE")] = None,
+    experiment: ExperimentDigest = None,
+    figures: Figures = None,
+) -> None:
+    """Lay your own results beside the published ones: difference, what the folds can resolve, a verdict for each network."""
+    from deeprehab_nb.errors import check_name
+    from deeprehab_nb.files import check_writable, whole_file
+    from deeprehab_nb.results.compared import compare
+    from deeprehab_nb.results.published import published
+    from deeprehab_nb.results.tables import MAIN_METRIC, METRICS
+
+    if metric is not None:
+        check_name(metric, METRICS, "metric")
+    if figures is not None:
+        check_writable(figures)
+    found = compare(_tables(runs), published(), experiment)
+    for name in MAIN_METRIC.values() if metric is None else [metric]:
+        _print_comparison(METRICS[name].title, found.cells[found.cells.metric == name], found.verdicts[found.verdicts.metric == name])
+    typer.echo(found.source)
+    if figures is not None:
+        from deeprehab_nb.results.figures import save_charts
+        from deeprehab_nb.results.reproduced import comparison_charts
+
+        charts = comparison_charts(found)
+        save_charts(charts, figures)
+        for name in ("cells", "verdicts"):
+            with whole_file(figures / f"{name}.csv") as temporary:
+                getattr(found, name).to_csv(temporary, index=False, lineterminator="\n", encoding="utf-8")
+        typer.echo(f"{len(charts)} figures, their data, captions.md, cells.csv and verdicts.csv: {figures}")
+
+
+_MOST_CELLS = 45
+
+
+def _print_comparison(title: str, cells, verdicts) -> None:
+    import pandas as pd
+
+    if cells.empty:
+        return
+    compared = cells.published.notna().any()  # a column of published figures that nobody has published is not shown
+    columns = {"dataset": "left", "fold": "right", "network": "left", "ours": "right", "resolved by the fold": "right"}
+    columns |= {"published": "right", "difference": "right", "within": "left"} if compared else {}
+    rows = []
+    for cell in cells.head(_MOST_CELLS).itertuples():
+        row = [cell.dataset, cell.fold, cell.model, f"{cell.ours:.3f}", f"{cell.low:.3f} to {cell.high:.3f}"]
+        if compared and pd.notna(cell.published):
+            row += [f"{cell.published:.3f}", f"{cell.difference:+.3f}", "" if pd.isna(cell.within) else "yes" if cell.within else "no"]
+        rows.append(row)
+    title = f"{title[:1].upper()}{title[1:]}"
+    _print_table(title, columns, rows)
+    if len(cells) > _MOST_CELLS:
+        typer.echo(f"... and {len(cells) - _MOST_CELLS} more; with --figures all are in cells.csv")
+    for reason, of in cells[cells.why_not != ""].groupby("why_not"):
+        typer.echo(f"{', '.join(sorted(of.dataset.unique()))}: {reason}.")
+    columns = {"network": "left", "cells": "right", "datasets": "right", "within": "right", "mean difference": "right", "95 % interval": "right", "verdict": "left"}
+    _print_table(f"{title}: verdicts", columns, [
+        (
+            row.model, row.n_cells, row.n_datasets, f"{row.n_within} of {row.n_resolved}", "" if pd.isna(row.difference) else f"{row.difference:+.3f}",
+            "" if pd.isna(row.low) else f"{row.low:+.3f} to {row.high:+.3f}", row.verdict,
+        ) for row in verdicts.itertuples()
+    ])
 
 # %% ../nbs/cli.ipynb #8b893c10
 def main() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import untrained
 
 from deeprehab_nb.data import load_fold, write_sample
 
@@ -77,6 +78,18 @@ def change(name, change_array):
 def sample(tmp_path_factory):
     """The synthetic archive."""
     return write_sample(tmp_path_factory.mktemp("sample"))
+
+
+@pytest.fixture(scope="session")
+def folds(sample):
+    """The first fold of the two datasets of `untrained`."""
+    return {name: load_fold(name, 0, sample) for name in (untrained.CLASSES, untrained.SCORES)}
+
+
+@pytest.fixture(scope="session")
+def tree(sample, tmp_path_factory, folds):
+    """Five ensembles that nobody has trained."""
+    return untrained.write_tree(sample, tmp_path_factory.mktemp("tree") / "runs", folds)
 
 
 @pytest.fixture

@@ -122,7 +122,7 @@ class Chart:
             if engine := figure.get_layout_engine():
                 engine.execute(figure)
             figure.set_layout_engine("none")  # to find the layout again for each file takes longer than to write them
-            FigureCanvasAgg(figure).print_png(png)
+            FigureCanvasAgg(figure).print_png(png, pil_kwargs={"compress_level": 1})
             FigureCanvasPdf(figure).print_pdf(pdf, metadata={"CreationDate": None, "Title": self.title})  # equal results, equal files
             table.write_text(self.csv(), encoding="utf-8")
         return paths

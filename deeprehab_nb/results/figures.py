@@ -100,7 +100,7 @@ def _matrix_by_aeon(found: Scores):
         figure = create_multi_comparison_matrix(
             found.table, save_path=str(Path(folder) / "matrix"), formats=[], statistic_name=found.metric.title, pvalue_threshold=ALPHA,
             higher_stat_better=found.metric.higher_is_better, order_stats_increasing=not found.metric.higher_is_better, precision=3,
-            pvalue_test_params={"zero_method": "wilcox", "alternative": "two-sided"}, fig_size="14,7", font_size=10,
+            pvalue_test_params={"zero_method": "wilcox", "alternative": "two-sided"}, fig_size="13,6", font_size=9,
         )
     pyplot.close(figure)
     return figure
