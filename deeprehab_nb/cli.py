@@ -716,6 +716,18 @@ Figures = Annotated[Path | None, typer.Option("--figures", metavar="DIR", help="
 ExperimentDigest = Annotated[str | None, typer.Option("--experiment", help="Which setting, where there are several: as in the column experiment.")]
 
 
+def _check_before(metric: str | None, figures: Path | None) -> None:
+    """Check what was asked for, before the work is done."""
+    from deeprehab_nb.errors import check_name
+    from deeprehab_nb.files import check_writable
+    from deeprehab_nb.results.tables import METRICS
+
+    if metric is not None:
+        check_name(metric, METRICS, "metric")
+    if figures is not None:
+        check_writable(figures)
+
+
 def _tables(runs: Path):
     """Return the tables of a folder: those that are there, or those of the experiments in it."""
     from deeprehab_nb.results.collected import collect, load_collected
@@ -731,16 +743,11 @@ def rank_results(
     figures: Figures = None,
 ) -> None:
     """Rank the networks, with the tests that say which of them differ: the paper's, or those of your own experiments."""
-    from deeprehab_nb.errors import check_name
-    from deeprehab_nb.files import check_writable
     from deeprehab_nb.results.published import published
     from deeprehab_nb.results.ranking import scores
-    from deeprehab_nb.results.tables import MAIN_METRIC, METRICS
+    from deeprehab_nb.results.tables import MAIN_METRIC
 
-    if metric is not None:
-        check_name(metric, METRICS, "metric")
-    if figures is not None:
-        check_writable(figures)
+    _check_before(metric, figures)
     collected = None if runs is None else _tables(runs)
     found = published() if collected is None else collected.results(experiment)
     metrics = [MAIN_METRIC[task] for task in found.tasks] if metric is None else [metric]
@@ -800,16 +807,12 @@ def compare_results(
     figures: Figures = None,
 ) -> None:
     """Lay your own results beside the published ones: difference, what the folds can resolve, a verdict for each network."""
-    from deeprehab_nb.errors import check_name
-    from deeprehab_nb.files import check_writable, whole_file
+    from deeprehab_nb.files import whole_file
     from deeprehab_nb.results.compared import compare
     from deeprehab_nb.results.published import published
     from deeprehab_nb.results.tables import MAIN_METRIC, METRICS
 
-    if metric is not None:
-        check_name(metric, METRICS, "metric")
-    if figures is not None:
-        check_writable(figures)
+    _check_before(metric, figures)
     found = compare(_tables(runs), published(), experiment)
     for name in MAIN_METRIC.values() if metric is None else [metric]:
         _print_comparison(METRICS[name].title, found.cells[found.cells.metric == name], found.verdicts[found.verdicts.metric == name])

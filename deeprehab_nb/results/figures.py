@@ -11,6 +11,7 @@ __all__ = ['ALPHA', 'ROPE', 'ranks_chart', 'difference_chart', 'matrix_chart', '
 #| code-fold: true
 import os
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -45,10 +46,6 @@ def _note(results: Results, found: Scores, *said: str) -> str:
     return " ".join([found.statement(), *said, results.source])
 
 
-def _best_first(found: Scores) -> list[str]:
-    return list(found.ranks().mean().sort_values(kind="stable").index)
-
-
 def ranks_chart(results: Results, found: Scores) -> Chart:
     """Draw mean ranks with their bootstrap intervals."""
     return dots(
@@ -74,7 +71,7 @@ def difference_chart(results: Results, found: Scores) -> Chart:
 #| code-fold: true
 def matrix_chart(results: Results, found: Scores) -> Chart:
     """Draw a multi-comparison matrix; in print by aeon, which orders the networks by their means."""
-    pairs, order = pairwise(found), _best_first(found)
+    pairs, order = pairwise(found), found.order()
     values = pd.DataFrame(np.nan, index=pd.Index(order, name="network"), columns=order)
     texts = pd.DataFrame("", index=order, columns=order)
     for pair in pairs.itertuples():
@@ -109,12 +106,12 @@ def _matrix_by_aeon(found: Scores):
 #| code-fold: true
 def pairs_chart(results: Results, found: Scores) -> Chart:
     """Draw every pair of networks, one point per dataset; in print the best against the others."""
-    table, order = found.table, _best_first(found)
+    table, order = found.table, found.order()
     panels = {
         f"{first} and {second}": Panel(
             pd.DataFrame({"model": "", "label": table.index, "x": table[first], "y": table[second]}), first, second, diagonal=True,
         )
-        for i, first in enumerate(order) for second in order[i + 1 :]
+        for first, second in combinations(order, 2)
     }
     return scatter(
         f"pairs-{found.metric.name}", f"Two networks by {found.metric.title}", panels, table[order].reset_index(),
@@ -125,7 +122,7 @@ def pairs_chart(results: Results, found: Scores) -> Chart:
 #| code-fold: true
 def equivalence_chart(results: Results, found: Scores) -> Chart:
     """Draw the Bayesian comparison of the best network with the others."""
-    pairs, best = equivalence(found, ROPE), _best_first(found)[0]
+    pairs, best = equivalence(found, ROPE), found.order()[0]
     parts = {"p_first_better": f"{best} is better", "p_equivalent": "practically equal", "p_second_better": "the other is better"}
     table = pairs[pairs["first"] == best].set_index("second")[list(parts)].rename(columns=parts).rename_axis("model")
     chart = shares(
@@ -140,7 +137,7 @@ def equivalence_chart(results: Results, found: Scores) -> Chart:
 def collections_chart(results: Results, found: Scores) -> Chart:
     """Draw mean ranks within each collection."""
     return heat_map(
-        f"collections-{found.metric.name}", f"Mean rank within each collection by {found.metric.title}", by_collection(results, found)[_best_first(found)],
+        f"collections-{found.metric.name}", f"Mean rank within each collection by {found.metric.title}", by_collection(results, found)[found.order()],
         _note(results, found, "Networks from the best overall on the left."), "mean rank", reverse=True,
     )
 
@@ -148,7 +145,7 @@ def collections_chart(results: Results, found: Scores) -> Chart:
 def datasets_chart(results: Results, found: Scores) -> Chart:
     """Draw the value of each network on each dataset."""
     return heat_map(
-        f"datasets-{found.metric.name}", f"{found.metric.title[:1].upper()}{found.metric.title[1:]} on each dataset", found.table[_best_first(found)],
+        f"datasets-{found.metric.name}", f"{found.metric.title[:1].upper()}{found.metric.title[1:]} on each dataset", found.table[found.order()],
         _note(results, found), found.metric.title, reverse=not found.metric.higher_is_better,
     )
 
@@ -156,7 +153,7 @@ def datasets_chart(results: Results, found: Scores) -> Chart:
 #| code-fold: true
 def left_out_chart(results: Results, found: Scores) -> Chart | None:
     """Draw how mean ranks change without each collection; None where there is but one."""
-    ranks = left_out(results, found)[_best_first(found)]
+    ranks = left_out(results, found)[found.order()]
     if ranks.empty:
         return None
     return heat_map(

@@ -8,6 +8,7 @@ __all__ = ['COSTS', 'Scores', 'scores', 'overall_ranks', 'friedman', 'pairwise',
 
 # %% ../../nbs/results/ranking.ipynb #0fb4d161
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -51,6 +52,10 @@ class Scores:
     def ranks(self) -> pd.DataFrame:
         """Return the networks' ranks on each dataset; 1 is the best, ties share the mean."""
         return self.table.rank(axis=1, ascending=not self.metric.higher_is_better, method="average")
+
+    def order(self) -> list[str]:
+        """Return the networks, best mean rank first."""
+        return list(self.ranks().mean().sort_index().sort_values(kind="stable").index)
 
     def only(self, datasets: object) -> "Scores":
         """Return the scores of some of the datasets."""
@@ -155,15 +160,12 @@ def pairwise(found: Scores) -> pd.DataFrame:
     """
     from statsmodels.stats.multitest import multipletests
 
-    table, ranks = found.table, found.ranks().mean()
-    order = sorted(found.models, key=lambda model: (ranks[model], model))
-    sign = 1 if found.metric.higher_is_better else -1
+    table, sign = found.table, 1 if found.metric.higher_is_better else -1
     rows = []
-    for i, first in enumerate(order):
-        for second in order[i + 1 :]:
-            gain = (sign * (table[first] - table[second])).round(_DIGITS)
-            p = float(stats.wilcoxon(gain, zero_method="wilcox").pvalue) if gain.any() else 1.0
-            rows.append((first, second, int((gain > 0).sum()), int((gain == 0).sum()), int((gain < 0).sum()), float(gain.mean()), p))
+    for first, second in combinations(found.order(), 2):
+        gain = (sign * (table[first] - table[second])).round(_DIGITS)
+        p = float(stats.wilcoxon(gain, zero_method="wilcox").pvalue) if gain.any() else 1.0
+        rows.append((first, second, int((gain > 0).sum()), int((gain == 0).sum()), int((gain < 0).sum()), float(gain.mean()), p))
     pairs = pd.DataFrame(rows, columns=["first", "second", "wins", "ties", "losses", "difference", "p"])
     return pairs.assign(p_holm=multipletests(pairs.p, method="holm")[1])
 
@@ -182,8 +184,7 @@ def cliques(found: Scores, alpha: float = 0.05) -> list[list[str]]:
     list of list of str
         Groups of two or more, none a part of another; best first.
     """
-    ranks = found.ranks().mean()
-    order = sorted(found.models, key=lambda model: (ranks[model], model))
+    order = found.order()
     if len(order) > 2 and len(found.table) > 1 and friedman(found)[1] >= alpha:
         return [order]
     pairs = pairwise(found)
@@ -259,16 +260,12 @@ def equivalence(found: Scores, rope: float = 0.01, n_samples: int = 2_000, seed:
     """
     from baycomp import SignedRankTest
 
-    table, ranks = found.table, found.ranks().mean()
-    order = sorted(found.models, key=lambda model: (ranks[model], model))
-    sign = 1 if found.metric.higher_is_better else -1
+    table, sign = found.table, 1 if found.metric.higher_is_better else -1
     rows = []
-    for i, first in enumerate(order):
-        for second in order[i + 1 :]:
-            x, y = (sign * table[model].to_numpy() for model in (second, first))
-            posterior = SignedRankTest(x, y, rope, nsamples=n_samples, random_state=seed)  # "right" is the second argument
-            second_better, equivalent, first_better = posterior.probs()
-            rows.append((first, second, first_better, equivalent, second_better))
+    for first, second in combinations(found.order(), 2):
+        x, y = (sign * table[model].to_numpy() for model in (second, first))
+        second_better, equivalent, first_better = SignedRankTest(x, y, rope, nsamples=n_samples, random_state=seed).probs()
+        rows.append((first, second, first_better, equivalent, second_better))
     return pd.DataFrame(rows, columns=["first", "second", "p_first_better", "p_equivalent", "p_second_better"])
 
 # %% ../../nbs/results/ranking.ipynb #dd333a41
