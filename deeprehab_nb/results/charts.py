@@ -380,7 +380,7 @@ class Panel:
         return values.min() - margin, values.max() + margin
 
 
-def scatter(name: str, title: str, panels: Mapping[str, Panel], data: pd.DataFrame, note: str, printed: Sequence[str] | None = None) -> Chart:
+def scatter(name: str, title: str, panels: Mapping[str, Panel], data: pd.DataFrame, note: str, printed: Sequence[str] | None = None, n_columns: int = 2) -> Chart:
     """
     Draw points, one panel after the other.
 
@@ -394,6 +394,8 @@ def scatter(name: str, title: str, panels: Mapping[str, Panel], data: pd.DataFra
         What can be downloaded.
     printed : sequence of str, optional
         The panels to print; all by default.
+    n_columns : int
+        Of panels, in print.
 
     Returns
     -------
@@ -425,8 +427,8 @@ def scatter(name: str, title: str, panels: Mapping[str, Panel], data: pd.DataFra
         })
 
     def static():
-        n_columns = min(len(printed), 2 if len(printed) < 5 else 3)
-        figure, axes = _axes(3.4 * n_columns, 2.9 * -(-len(printed) // n_columns), n_columns, -(-len(printed) // n_columns))
+        n_rows = -(-len(printed) // n_columns)
+        figure, axes = _axes(3.4 * n_columns, 2.9 * n_rows, n_columns, n_rows)
         for ax, label in zip(axes, printed, strict=False):
             panel = panels[label]
             if panel.diagonal:

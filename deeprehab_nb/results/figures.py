@@ -115,7 +115,7 @@ def pairs_chart(results: Results, found: Scores) -> Chart:
     }
     return scatter(
         f"pairs-{found.metric.name}", f"Two networks by {found.metric.title}", panels, table[order].reset_index(),
-        _note(results, found, "One point per dataset."), printed=[label for label in panels if label.startswith(f"{order[0]} and ")],
+        _note(results, found, "One point per dataset."), printed=[label for label in panels if label.startswith(f"{order[0]} and ")], n_columns=3,
     )
 
 # %% ../../nbs/results/figures.ipynb #d06c2803
@@ -166,19 +166,21 @@ def left_out_chart(results: Results, found: Scores) -> Chart | None:
 # %% ../../nbs/results/figures.ipynb #4a264e4f
 #| code-fold: true
 def trade_off_chart(results: Results, found: Scores) -> Chart | None:
-    """Draw mean rank against each cost that is known; None where none is."""
+    """Draw mean rank, and the mean of the metric, against each cost that is known; None where none is."""
     panels, tables = {}, []
+    shown = {"rank": ("mean rank", "on_front"), "mean": (f"mean {found.metric.title}", "on_front_of_means")}
     for cost, title in COSTS.items():
         table = trade_off(results, found, cost)
         if table.empty:
             continue
-        points = pd.DataFrame({"model": table.index, "label": table.index, "x": table.cost.array, "y": table["rank"].array})
-        panels[title] = Panel(points, f"{title}, geometric mean", "mean rank (1 is the best)", log_x=True, front=points[table.on_front.to_numpy()])
+        for column, (value, front) in shown.items():
+            points = pd.DataFrame({"model": table.index, "label": table.index, "x": table.cost.array, "y": table[column].array})
+            panels[f"{value}, {title}"] = Panel(points, f"{title}, geometric mean", value, log_x=True, front=points[table[front].to_numpy()])
         tables.append(table.rename_axis("model").reset_index().assign(cost_is=cost))
     if not panels:
         return None
     return scatter(
-        f"trade-off-{found.metric.name}", f"Mean rank by {found.metric.title} against cost", panels, pd.concat(tables, ignore_index=True),
+        f"trade-off-{found.metric.name}", f"{found.metric.title[:1].upper()}{found.metric.title[1:]} against cost", panels, pd.concat(tables, ignore_index=True),
         _note(results, found, "Costs: geometric mean over the datasets that are compared."),
     )
 

@@ -65,10 +65,10 @@ class Scores:
         """Return in words what was done; it stands beside every figure."""
         better = "more is better" if self.metric.higher_is_better else "less is better"
         scale = ", in parts of the dataset's highest score" if self.metric.in_score_unit else ""
-        left_out = f" Left out: {'; '.join(f'{name} ({why})' for name, why in self.left_out.items())}." if self.left_out else ""
+        left_out = f"Left out: {'; '.join(f'{name} ({why})' for name, why in self.left_out.items())}." if self.left_out else "No cell is missing."
         return (
             f"{self.metric.title[:1].upper()}{self.metric.title[1:]}{scale}: {better}; mean over folds, one value per dataset ({len(self.table)} datasets). Ties share the mean "
-            f"of their ranks.{left_out}"
+            f"of their ranks. {left_out}"
         )
 
 
@@ -314,8 +314,8 @@ def trade_off(results: Results, found: Scores, cost: str) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Indexed by network: ``cost`` (geometric mean over the datasets that are compared: costs span decades), ``mean``, ``rank`` and ``on_front``. A network
-        whose cost is not known on all of them is not in it.
+        Indexed by network: ``cost`` (geometric mean over the datasets that are compared: costs span decades), ``mean``, ``rank``, ``on_front`` (by rank) and
+        ``on_front_of_means``. A network whose cost is not known on all of them is not in it.
 
     Raises
     ------
@@ -328,4 +328,9 @@ def trade_off(results: Results, found: Scores, cost: str) -> pd.DataFrame:
     table = pd.DataFrame({
         "cost": np.exp(np.log(costs).mean()), "mean": found.table.mean(), "rank": found.ranks().mean(),
     }).dropna().sort_values(["cost", "rank"])
-    return table.assign(on_front=table["rank"] < table["rank"].cummin().shift(fill_value=np.inf))
+    loss = table["mean"] * (-1 if found.metric.higher_is_better else 1)
+    return table.assign(on_front=_is_better_than_all_before(table["rank"]), on_front_of_means=_is_better_than_all_before(loss))
+
+
+def _is_better_than_all_before(values: pd.Series) -> pd.Series:
+    return values < values.cummin().shift(fill_value=np.inf)
