@@ -744,27 +744,26 @@ def rank_results(
 ) -> None:
     """Rank the networks, with the tests that say which of them differ: the paper's, or those of your own experiments."""
     from deeprehab_nb.results.published import published
-    from deeprehab_nb.results.ranking import scores
+    from deeprehab_nb.results.ranking import overall_ranks, scores
     from deeprehab_nb.results.tables import MAIN_METRIC
 
     _check_before(metric, figures)
+    if runs is None and experiment is not None:
+        raise UserError("--experiment chooses among your own results; name their folder too.")
     collected = None if runs is None else _tables(runs)
     found = published() if collected is None else collected.results(experiment)
     metrics = [MAIN_METRIC[task] for task in found.tasks] if metric is None else [metric]
     ranked = [scores(found, name) for name in metrics]
     for compared in ranked:
         _print_ranking(compared)
-    both = len(ranked) == 2
-    if both:
-        from deeprehab_nb.results.ranking import overall_ranks
-
-        overall = overall_ranks(*ranked)
+    overall = overall_ranks(*ranked) if len(ranked) == 2 else ()
+    if len(overall):
         _print_table("Over both tasks", {"network": "left", "mean of the mean ranks": "right"}, [(n, f"{rank:.2f}") for n, rank in overall.items()])
     typer.echo(found.source)
     if figures is not None:
         from deeprehab_nb.results.figures import overall_chart, ranking_charts, save_charts
 
-        charts = [chart for name in metrics for chart in ranking_charts(found, name)] + [overall_chart(found)] * both
+        charts = [chart for name in metrics for chart in ranking_charts(found, name)] + ([overall_chart(found)] if len(overall) else [])
         if collected is not None:
             from deeprehab_nb.results.reproduced import size_chart
 
@@ -793,9 +792,9 @@ def _print_ranking(compared) -> None:
     _print_table(f"{compared.metric.title[:1].upper()}{compared.metric.title[1:]}", {"network": "left"} | dict.fromkeys(numbers, "right"), rows)
     if len(table) > 2 and len(compared.table) > 1:
         statistic, p = friedman(compared)
-        typer.echo(f"Friedman test: chi-squared {statistic:.1f}, p = {p:.2g}.")
+        typer.echo(f"Friedman test: chi-squared {statistic:.1f}, p = {p:.2g}{'' if p < 0.05 else ', so no network is said to differ'}.")
     groups = "; ".join(", ".join(group) for group in cliques(compared)) or "none"
-    typer.echo(f"Networks of which no pair differs (p: Wilcoxon signed-rank, two-sided, Holm's correction; 0.05): {groups}.")
+    typer.echo(f"p: Wilcoxon signed-rank, two-sided, Holm's correction over all pairs. Groups of networks that follow each other and of which no pair differs at 0.05: {groups}.")
     typer.echo(f"{compared.statement()}\n")
 
 # %% ../nbs/cli.ipynb #88d64660
@@ -814,14 +813,17 @@ def compare_results(
 
     _check_before(metric, figures)
     found = compare(_tables(runs), published(), experiment)
-    for name in MAIN_METRIC.values() if metric is None else [metric]:
+    metrics = list(MAIN_METRIC.values()) if metric is None else [metric]
+    if not found.cells.metric.isin(metrics).any():
+        raise UserError(f"There are no results with the metric {' or '.join(metrics)}.")
+    for name in metrics:
         _print_comparison(METRICS[name].title, found.cells[found.cells.metric == name], found.verdicts[found.verdicts.metric == name])
     typer.echo(found.source)
     if figures is not None:
         from deeprehab_nb.results.figures import save_charts
         from deeprehab_nb.results.reproduced import comparison_charts
 
-        charts = comparison_charts(found)
+        charts = comparison_charts(found, metrics)
         save_charts(charts, figures)
         for name in ("cells", "verdicts"):
             with whole_file(figures / f"{name}.csv") as temporary:

@@ -20,7 +20,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..files import whole_file
+from ..errors import UserError
+from ..files import check_target, whole_file
 
 # %% ../../nbs/results/charts.ipynb #246c8d22
 @dataclass(frozen=True, slots=True)
@@ -109,12 +110,15 @@ class Chart:
         Raises
         ------
         UserError
-            If the folder cannot be written.
+            If the folder cannot be written, or one of the names is a folder's.
         """
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.backends.backend_pdf import FigureCanvasPdf
 
         paths = [Path(folder) / f"{self.name}.{kind}" for kind in ("pdf", "png", "csv")]
+        for path in paths:
+            if check_target(path).is_dir():
+                raise UserError(f"{path} is a folder; move it, or choose another one for the figures.")
         with ExitStack() as files:
             pdf, png, table = (files.enter_context(whole_file(path)) for path in paths)
             figure = self.static()
@@ -191,9 +195,12 @@ def dots(name: str, title: str, table: pd.DataFrame, value: str, note: str, x_ti
     def interactive():
         figure = _page(90 + 34 * len(data), title=title, xaxis_title=x_title, yaxis=dict(autorange="reversed", type="category"))
         for model, at, low, high in data.itertuples(index=False):
+            figure.add_scatter(  # not an error bar: an interval need not hold the value
+                x=[low, high], y=[model, model], mode="lines+markers", line_color=look[model].colour, marker=dict(size=9, symbol="line-ns-open"),
+                hoverinfo="skip",
+            )
             figure.add_scatter(
                 x=[at], y=[model], mode="markers", marker=dict(size=11, color=look[model].colour, symbol=look[model].symbol),
-                error_x=dict(type="data", symmetric=False, array=[high - at], arrayminus=[at - low], color=look[model].colour, width=5),
                 hovertemplate=f"{model}: {at:.3f}<br>{low:.3f} to {high:.3f}<extra></extra>",
             )
         return figure
@@ -201,7 +208,8 @@ def dots(name: str, title: str, table: pd.DataFrame, value: str, note: str, x_ti
     def static():
         figure, (ax,) = _axes(5, 0.6 + 0.28 * len(data))
         for at, (model, middle, low, high) in enumerate(data.itertuples(index=False)):
-            ax.errorbar(middle, at, xerr=[[middle - low], [high - middle]], color=look[model].colour, marker=look[model].marker, capsize=3)
+            ax.plot([low, high], [at, at], color=look[model].colour, marker="|")
+            ax.plot(middle, at, color=look[model].colour, marker=look[model].marker)
         ax.set(yticks=range(len(data)), yticklabels=data["model"], xlabel=x_title)
         ax.invert_yaxis()
         return figure
@@ -413,7 +421,10 @@ def scatter(name: str, title: str, panels: Mapping[str, Panel], data: pd.DataFra
             if panel.diagonal:
                 figure.add_scatter(x=panel.limits(), y=panel.limits(), mode="lines", line=dict(color="#808080", width=1), hoverinfo="skip")
             if panel.front is not None:
-                figure.add_scatter(x=panel.front.x, y=panel.front.y, mode="lines", line=dict(color="#808080", dash="dot", shape="hv"), hoverinfo="skip")
+                figure.add_scatter(
+                    x=panel.front.x, y=panel.front.y, mode="lines+markers", line=dict(color="#808080", dash="dot", shape="hv"), hoverinfo="skip",
+                    marker=dict(size=20, symbol="circle-open"),
+                )
             for model, points in panel.points.groupby("model", sort=False):
                 figure.add_scatter(
                     x=points.x, y=points.y, mode="markers+text" if model else "markers", text=points.label, textposition="top center",
@@ -435,7 +446,7 @@ def scatter(name: str, title: str, panels: Mapping[str, Panel], data: pd.DataFra
                 ax.axline((0, 0), slope=1, color="grey", linewidth=0.8)
                 ax.set(xlim=panel.limits(), ylim=panel.limits(), aspect="equal")
             if panel.front is not None:
-                ax.step(panel.front.x, panel.front.y, where="post", color="grey", linestyle=":")
+                ax.step(panel.front.x, panel.front.y, where="post", color="grey", linestyle=":", marker="o", markersize=12, markerfacecolor="none")
             for model, points in panel.points.groupby("model", sort=False):
                 ax.scatter(points.x, points.y, color=look(model).colour, marker=look(model).marker, s=36 if model else 10, zorder=3)
                 for x, y, text in zip(points.x, points.y, points.label, strict=True) if model else ():
@@ -471,7 +482,10 @@ def beside(name: str, title: str, cells: pd.DataFrame, note: str, x_title: str, 
     """
     look, rows = styles(cells.model.unique()), {dataset: i for i, dataset in enumerate(cells.dataset.unique())}
     of_dataset = cells.groupby(["model", "dataset"])
-    placed = cells.assign(y=cells.dataset.map(rows) - 0.3 + 0.7 * of_dataset.cumcount() / of_dataset.dataset.transform("size"))  # folds below each other
+    placed = cells.assign(
+        y=cells.dataset.map(rows) - 0.3 + 0.7 * of_dataset.cumcount() / of_dataset.dataset.transform("size"),  # folds below each other
+        above=(cells.high - cells.value).clip(lower=0), below=(cells.value - cells.low).clip(lower=0),  # a bound may be rounded
+    )
 
     def interactive():
         figure, shown = _page(150 + 70 * len(rows), title=title), []
@@ -479,7 +493,7 @@ def beside(name: str, title: str, cells: pd.DataFrame, note: str, x_title: str, 
             text = found.dataset + ", fold " + found.fold.astype(str)
             figure.add_scatter(
                 x=found.value, y=found.y, mode="markers", text=text, marker=dict(size=9, color=look[model].colour, symbol=look[model].symbol),
-                error_x=dict(type="data", symmetric=False, array=found.high - found.value, arrayminus=found.value - found.low, width=3),
+                error_x=dict(type="data", symmetric=False, array=found.above, arrayminus=found.below, width=3),
                 hovertemplate="%{text}<br>%{x:.4g}<extra></extra>",
             )
             figure.add_scatter(
@@ -498,10 +512,11 @@ def beside(name: str, title: str, cells: pd.DataFrame, note: str, x_title: str, 
         figure, axes = _axes(1.5 + 2.4 * n_columns, (0.7 + 0.45 * len(rows)) * n_rows, n_columns, n_rows)
         for i, (ax, (model, found)) in enumerate(zip(axes, placed.groupby("model", sort=False), strict=False)):
             ax.errorbar(
-                found.value, found.y, xerr=[found.value - found.low, found.high - found.value], color=look[model].colour, marker=look[model].marker,
-                linestyle="", markersize=4, elinewidth=0.8,
+                found.value, found.y, xerr=[found.below, found.above], color=look[model].colour, marker=look[model].marker, linestyle="", markersize=4,
+                elinewidth=0.8,
             )
             ax.plot(found.other, found.y, linestyle="", marker="D", markerfacecolor="none", color="black", markersize=5)
+            ax.sharex(axes[0])
             ax.set(ylim=(len(rows) - 0.4, -0.6), yticks=list(rows.values()), yticklabels=[] if i % n_columns else list(rows))
             ax.set_title(model, fontsize=9)
             ax.set_xlabel(x_title, fontsize=8)

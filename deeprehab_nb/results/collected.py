@@ -185,6 +185,7 @@ def _load(path: Path, columns: dict[str, type]) -> pd.DataFrame:
     try:
         table = pd.read_csv(BytesIO(content), dtype=columns, keep_default_na=False, float_precision="round_trip")
         whole = list(table.columns) == list(columns) and isinstance(table.index, pd.RangeIndex) and not table.isna().any(axis=None)
+        whole = whole and all(table[name].str.fullmatch(_NAME).all() for name in ("dataset", "model") if name in columns)
     except (ValueError, TypeError, OverflowError):
         whole = False
     if not whole:

@@ -50,7 +50,8 @@ def ranks_chart(results: Results, found: Scores) -> Chart:
     """Draw mean ranks with their bootstrap intervals."""
     return dots(
         f"ranks-{found.metric.name}", f"Mean rank by {found.metric.title}", bootstrap(found), "rank",
-        _note(results, found, "Bars: 95 % percentile interval of 2,000 bootstrap draws over datasets, and over folds within them."),
+        _note(results, found, "Bars: 95 % percentile interval of 2,000 bootstrap draws over datasets, and over folds within them; to draw folds "
+              "anew moves ranks towards the middle, so an interval may lie to one side of its rank."),
         "mean rank (1 is the best)",
     )
 
@@ -58,10 +59,13 @@ def ranks_chart(results: Results, found: Scores) -> Chart:
 #| code-fold: true
 def difference_chart(results: Results, found: Scores) -> Chart:
     """Draw a critical-difference diagram."""
-    tested = f"A bar joins networks of which no pair differs (Wilcoxon signed-rank, two-sided, Holm's correction over all pairs, alpha = {ALPHA:g})."
+    tested = (
+        f"A bar joins networks that follow each other and of which no pair differs (Wilcoxon signed-rank, two-sided, Holm's correction over all pairs, alpha = {ALPHA:g}); "
+        "two without a common bar need not differ."
+    )
     if len(found.models) > 2 and len(found.table) > 1:
         statistic, p = friedman(found)
-        tested = f"Friedman test: chi-squared {statistic:.1f}, p = {p:.2g}. {tested}"
+        tested = f"Friedman test: chi-squared {statistic:.1f}, p = {p:.2g}. " + (tested if p < ALPHA else "It finds no difference, so one bar joins all.")
     return critical_difference(
         f"critical-difference-{found.metric.name}", f"Critical differences by {found.metric.title}", found.ranks().mean(), cliques(found, ALPHA),
         _note(results, found, tested),
@@ -78,22 +82,24 @@ def matrix_chart(results: Results, found: Scores) -> Chart:
         values.loc[pair.first, pair.second], values.loc[pair.second, pair.first] = pair.difference, -pair.difference
         for row, column, sign, wins, losses in ((pair.first, pair.second, 1, pair.wins, pair.losses), (pair.second, pair.first, -1, pair.losses, pair.wins)):
             texts.loc[row, column] = f"{sign * pair.difference:+.3f}<br>{wins}/{pair.ties}/{losses}<br>p{'<0.001' if pair.p_holm < 0.001 else f'={pair.p_holm:.2g}'}"
+    sign = "" if found.metric.higher_is_better else ", so negative where the row is better"
     note = _note(
         results, found, "Each cell: mean difference (positive: the row is better), wins/ties/losses of the row over datasets, p of the two-sided Wilcoxon "
-        f"signed-rank test after Holm's correction. In print p is uncorrected, and bold where Holm's correction leaves it below {ALPHA:g}.",
+        f"signed-rank test after Holm's correction. In print, by aeon: networks in the order of their means, difference row less column{sign}, p uncorrected, and bold where "
+        f"the k-th least of m p-values is below {ALPHA:g}/(m - k + 1), be it behind one that is not.",
     )
     chart = heat_map(
         f"comparison-matrix-{found.metric.name}", f"Every pair of networks by {found.metric.title}", values, note, "mean difference", texts, pairs,
         centre=0.0, row_height=52,
     )
-    return replace(chart, static=lambda: _matrix_by_aeon(found))
+    return replace(chart, static=lambda: _matrix_by_aeon(found)) if len(found.table) > 1 else chart  # aeon can't test a tie on a single dataset
 
 
 def _matrix_by_aeon(found: Scores):
     from aeon.visualisation import create_multi_comparison_matrix
     from matplotlib import pyplot
 
-    with TemporaryDirectory() as folder:  # it makes one in any case
+    with TemporaryDirectory() as folder, pyplot.rc_context():  # it makes a folder in any case, and changes settings
         figure = create_multi_comparison_matrix(
             found.table, save_path=str(Path(folder) / "matrix"), formats=[], statistic_name=found.metric.title, pvalue_threshold=ALPHA,
             higher_stat_better=found.metric.higher_is_better, order_stats_increasing=not found.metric.higher_is_better, precision=3,
@@ -115,7 +121,7 @@ def pairs_chart(results: Results, found: Scores) -> Chart:
     }
     return scatter(
         f"pairs-{found.metric.name}", f"Two networks by {found.metric.title}", panels, table[order].reset_index(),
-        _note(results, found, "One point per dataset."), printed=[label for label in panels if label.startswith(f"{order[0]} and ")], n_columns=3,
+        _note(results, found, f"One point per dataset. In print: {order[0]}, which has the best mean rank, and each other one."), printed=[label for label in panels if label.startswith(f"{order[0]} and ")], n_columns=3,
     )
 
 # %% ../../nbs/results/figures.ipynb #d06c2803
@@ -167,10 +173,12 @@ def left_out_chart(results: Results, found: Scores) -> Chart | None:
 #| code-fold: true
 def trade_off_chart(results: Results, found: Scores) -> Chart | None:
     """Draw mean rank, and the mean of the metric, against each cost that is known; None where none is."""
-    panels, tables = {}, []
+    panels, tables, unknown = {}, [], []
     shown = {"rank": ("mean rank", "on_front"), "mean": (f"mean {found.metric.title}", "on_front_of_means")}
     for cost, title in COSTS.items():
         table = trade_off(results, found, cost)
+        if without := sorted(set(found.models) - set(table.index)):
+            unknown.append(f"{title}: {', '.join(without)}")
         if table.empty:
             continue
         for column, (value, front) in shown.items():
@@ -179,9 +187,13 @@ def trade_off_chart(results: Results, found: Scores) -> Chart | None:
         tables.append(table.rename_axis("model").reset_index().assign(cost_is=cost))
     if not panels:
         return None
+    left_out = f" Left out, for the cost is not known on every dataset: {'; '.join(unknown)}." if unknown else ""
     return scatter(
         f"trade-off-{found.metric.name}", f"{found.metric.title[:1].upper()}{found.metric.title[1:]} against cost", panels, pd.concat(tables, ignore_index=True),
-        _note(results, found, "Costs: geometric mean over the datasets that are compared."),
+        _note(
+            results, found, "Costs: geometric mean over the datasets that are compared; times are of the machine that they were measured on. Circles, dotted line: "
+            f"Pareto front (no other network is as good or better for as much or less).{left_out}",
+        ),
     )
 
 # %% ../../nbs/results/figures.ipynb #e585d56c
@@ -193,18 +205,20 @@ def overall_chart(results: Results) -> Chart:
     Raises
     ------
     UserError
-        If there are not both tasks.
+        If there are not both tasks, or no network has results of both.
     """
     if len(results.tasks) < 2:
         raise UserError(f"An overall rank needs results of classification and of regression; there are those of {' and '.join(results.tasks) or 'neither'}.")
     classification, regression = (scores(results, MAIN_METRIC[task]) for task in ("classification", "regression"))
     overall = overall_ranks(classification, regression)
+    if overall.empty:
+        raise UserError("An overall rank needs a network with results of both tasks; there is none.")
     table = pd.DataFrame({
         "classification (accuracy)": classification.ranks().mean(), "regression (RMSE)": regression.ranks().mean(), "overall": overall,
     }).loc[overall.index].T.rename_axis("task")
     return heat_map(
         "overall-ranks", "Mean ranks of either task and over both", table,
-        f"Classification: {classification.statement()} Regression: {regression.statement()} Overall: the mean of the two mean ranks. {results.source}",
+        f"Classification: {classification.statement()} Regression: {regression.statement()} Overall: the mean of the two mean ranks, for networks that have both. {results.source}",
         "mean rank", reverse=True,
     )
 

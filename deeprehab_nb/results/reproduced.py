@@ -7,6 +7,8 @@ __all__ = ['comparison_charts', 'size_chart']
 
 # %% ../../nbs/results/reproduced.ipynb #a560d1dd
 #| code-fold: true
+from collections.abc import Iterable
+
 from .charts import Chart, beside, dots, lines
 from .collected import Collected
 from .compared import Comparison
@@ -14,20 +16,21 @@ from .tables import MAIN_METRIC, METRICS
 
 # %% ../../nbs/results/reproduced.ipynb #c4d815e6
 #| code-fold: true
-def comparison_charts(comparison: Comparison) -> list[Chart]:
+def comparison_charts(comparison: Comparison, metrics: Iterable[str] = tuple(MAIN_METRIC.values())) -> list[Chart]:
     """
-    Return the figures of a comparison: for each task's main metric every cell beside the published one, and the mean differences where there are any.
+    Return the figures of a comparison: for each metric every cell beside the published one, and the mean differences where there are any.
 
     Parameters
     ----------
     comparison : Comparison
+    metrics : iterable of str
 
     Returns
     -------
     list of Chart
     """
     charts = []
-    for metric in (METRICS[name] for name in MAIN_METRIC.values()):
+    for metric in (METRICS[name] for name in metrics):
         cells = comparison.cells[comparison.cells.metric == metric.name]
         if cells.empty:
             continue
@@ -68,6 +71,7 @@ def size_chart(collected: Collected, metric: str, experiment: str | None = None)
     """
     chosen, what = collected.one_setting(experiment), METRICS[metric]
     sizes = chosen.sizes[chosen.sizes.metric == metric]
+    sizes = sizes[sizes.groupby(["dataset", "fold"]).model.transform("nunique") == sizes.model.nunique()]  # networks are compared on the same folds
     most = sizes.groupby(["dataset", "fold", "model"])["size"].max().min()  # the most that every ensemble has
     if sizes.empty or most < 2:
         return None
@@ -81,6 +85,6 @@ def size_chart(collected: Collected, metric: str, experiment: str | None = None)
     n = sizes.dataset.nunique()
     return lines(
         f"ensemble-size-{metric}", f"{what.title[:1].upper()}{what.title[1:]} by size of the ensemble", means.unstack("model"),
-        f"Mean over groups of runs that follow each other, then over folds, then over datasets ({n} dataset{'s' * (n > 1)})"
+        f"Mean over groups of runs that follow each other, then over folds that all networks have, then over datasets ({n}), up to the size that every ensemble has"
         f"{', in parts of the highest score' * what.in_score_unit}. {chosen.results().source}", "runs in the ensemble", what.title,
     )
