@@ -1,6 +1,7 @@
 """Rankings and comparisons, the paper's and one's own: the numbers, the figures, the commands, and what is refused."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,11 +12,14 @@ import pytest
 from conftest import COMMAND, ROOT, deeprehab, refused
 from untrained import CLASSES, SCORES
 
+from deeprehab_nb.errors import UserError
 from deeprehab_nb.models.zoo import ARCHITECTURES
+from deeprehab_nb.results.charts import beside, dots
 from deeprehab_nb.results.collected import collect, load_collected
 from deeprehab_nb.results.compared import compare
+from deeprehab_nb.results.figures import overall_chart, ranking_charts
 from deeprehab_nb.results.published import published
-from deeprehab_nb.results.ranking import bootstrap, friedman, pairwise, scores
+from deeprehab_nb.results.ranking import COSTS, bootstrap, friedman, pairwise, scores
 from deeprehab_nb.results.tables import Results
 
 KINDS = ("pdf", "png", "csv")
@@ -115,6 +119,46 @@ def test_data_of_a_figure_are_its_numbers(ranked):
     assert len(pairs) == 36 and (pairs[["wins", "ties", "losses"]].sum(axis=1) == 39).all()
 
 
+# small and odd results -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("values", [
+    {"A": [0.5], "B": [0.5]}, {"A": [0.5], "B": [0.5], "C": [0.4]}, {"A": [0.5, 0.5], "B": [0.5, 0.5]}, {"A": [[1.0]], "<b>$\\frac": [[0.0]]},
+], ids=["a tie", "a tie among three", "ties", "a name like a formula"])
+def test_small_results_are_drawn(values, tmp_path):
+    found = results(values)
+    found = Results(found.metrics, pd.DataFrame(columns=["dataset", "model", *COSTS], dtype=float), found.datasets, found.source)
+    names = {chart.name for chart in ranking_charts(found, "accuracy") if chart.interactive() and len(chart.save(tmp_path)) == 3}
+    assert names == {f"{name}-accuracy" for name in OF_A_RANKING - {"left-out", "trade-off"}}
+
+
+def test_a_value_outside_of_its_interval_is_drawn(tmp_path):
+    """Folds that are drawn anew move ranks to the middle, so this can be."""
+    table = pd.DataFrame({"rank": [1.0], "rank_low": [1.4], "rank_high": [2.3]}, index=["A"])
+    chart = dots("ranks", "Ranks", table, "rank", "Made up.", "mean rank")
+    assert chart.interactive().data and chart.save(tmp_path)
+
+
+def test_a_point_with_rounded_bounds_is_drawn(tmp_path):
+    cells = pd.DataFrame([("A", "d", 0, 2 / 3, round(2 / 3, 12), round(2 / 3, 12), np.nan)], columns=["model", "dataset", "fold", "value", "low", "high", "other"])
+    assert beside("point", "A point", cells, "Made up.", "accuracy", "published").save(tmp_path)
+
+
+def test_nothing_appears_where_a_name_is_taken(tmp_path):
+    (tmp_path / "pairs.pdf").mkdir()
+    chart = dots("pairs", "Pairs", pd.DataFrame({"x": [1.0], "x_low": [0.5], "x_high": [1.5]}, index=["A"]), "x", "Made up.", "x")
+    with pytest.raises(UserError, match=r"pairs\.pdf is a folder"):
+        chart.save(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["pairs.pdf"]
+
+
+def test_no_overall_rank_without_a_network_of_both_tasks():
+    classes, errors = results({"A": [0.9], "B": [0.8]}), results({"C": [1.0], "D": [2.0]}, "rmse", "regression")
+    both = Results(pd.concat([classes.metrics, errors.metrics]), pd.DataFrame(), pd.concat([classes.datasets, errors.datasets]).drop_duplicates("dataset"), "")
+    with pytest.raises(UserError, match="network with results of both tasks"):
+        overall_chart(both)
+
+
 # one's own -----------------------------------------------------------------------------------------------------------
 
 
@@ -202,8 +246,18 @@ def test_what_cannot_be_shown_is_refused(command, tables, tmp_path):
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_the_paper_has_no_such_metric():
+def test_what_the_paper_has_not():
     refused(deeprehab("results", "rank", "--metric", "mape"), "mape")
+    refused(deeprehab("results", "rank", "--experiment", "0123456789ab"), "--experiment")
+
+
+@pytest.mark.parametrize("name", ["$\\frac$", "<b>x", "%{x}", "x\x1b[31m", "../x"])
+def test_tables_with_names_that_are_none_are_refused(name, tables, tmp_path):
+    folder, _ = tables
+    shutil.copytree(folder, tmp_path / "tables")
+    path = tmp_path / "tables" / "metrics.csv"
+    path.write_text(path.read_text().replace(CLASSES, name))
+    refused(deeprehab("results", "compare", tmp_path / "tables"), "metrics.csv", "collect again")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
