@@ -63,11 +63,12 @@ class Scores:
 
     def statement(self) -> str:
         """Return in words what was done; it stands beside every figure."""
+        n = len(self.table)
         better = "more is better" if self.metric.higher_is_better else "less is better"
         scale = ", in parts of the dataset's highest score" if self.metric.in_score_unit else ""
         left_out = f"Left out: {'; '.join(f'{name} ({why})' for name, why in self.left_out.items())}." if self.left_out else "No cell is missing."
         return (
-            f"{self.metric.title[:1].upper()}{self.metric.title[1:]}{scale}: {better}; mean over folds, one value per dataset ({len(self.table)} datasets). Ties share the mean "
+            f"{self.metric.title[:1].upper()}{self.metric.title[1:]}{scale}: {better}; mean over folds, one value per dataset ({n} dataset{'s' * (n > 1)}). Ties share the mean "
             f"of their ranks. {left_out}"
         )
 
