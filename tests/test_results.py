@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import COMMAND, ROOT, deeprehab, refused
+from conftest import COMMAND, deeprehab, refused
 from untrained import CLASSES, SCORES
 
 from deeprehab_nb.errors import UserError
@@ -20,6 +20,7 @@ from deeprehab_nb.results.compared import compare
 from deeprehab_nb.results.figures import overall_chart, ranking_charts
 from deeprehab_nb.results.published import published
 from deeprehab_nb.results.ranking import COSTS, bootstrap, friedman, pairwise, scores
+from deeprehab_nb.results.reproduced import reproduced
 from deeprehab_nb.results.tables import Results
 
 KINDS = ("pdf", "png", "csv")
@@ -267,7 +268,7 @@ def test_a_folder_that_cannot_be_written_is_refused_at_once(tmp_path):
 
 
 def test_the_reproduced_tables_are_real_and_say_what_made_them():
-    found = load_collected(ROOT / "results" / "reproduced")
+    found = reproduced()
     assert not found.provenance.synthetic.any() and not found.metrics.synthetic.any() and found.incomplete.empty
     assert set(found.provenance.folder.map(lambda name: name.count("/"))) == {3}  # relative: no place on anybody's machine
     assert (found.provenance.data_digest.str.len() == 64).all() and found.settings.libraries.str.contains("keras").all()
