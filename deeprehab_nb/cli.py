@@ -789,7 +789,7 @@ def _print_ranking(compared) -> None:
             *compared_with_best,
         ))
     numbers = ("mean", "95 % interval", "mean rank", "95 % interval ", f"won/tied/lost against {best}", "p")
-    _print_table(f"{compared.metric.title[:1].upper()}{compared.metric.title[1:]}", {"network": "left"} | dict.fromkeys(numbers, "right"), rows)
+    _print_table(compared.metric.heading, {"network": "left"} | dict.fromkeys(numbers, "right"), rows)
     if len(table) > 2 and len(compared.table) > 1:
         statistic, p = friedman(compared)
         typer.echo(f"Friedman test: chi-squared {statistic:.1f}, p = {p:.2g}{'' if p < 0.05 else ', so no network is said to differ'}.")
@@ -817,7 +817,7 @@ def compare_results(
     if not found.cells.metric.isin(metrics).any():
         raise UserError(f"There are no results with the metric {' or '.join(metrics)}.")
     for name in metrics:
-        _print_comparison(METRICS[name].title, found.cells[found.cells.metric == name], found.verdicts[found.verdicts.metric == name])
+        _print_comparison(METRICS[name].heading, found.cells[found.cells.metric == name], found.verdicts[found.verdicts.metric == name])
     typer.echo(found.source)
     if figures is not None:
         from deeprehab_nb.results.figures import save_charts
@@ -848,7 +848,6 @@ def _print_comparison(title: str, cells, verdicts) -> None:
         if compared and pd.notna(cell.published):
             row += [f"{cell.published:.3f}", f"{cell.difference:+.3f}", "" if pd.isna(cell.within) else "yes" if cell.within else "no"]
         rows.append(row)
-    title = f"{title[:1].upper()}{title[1:]}"
     _print_table(title, columns, rows)
     if len(cells) > _MOST_CELLS:
         typer.echo(f"... and {len(cells) - _MOST_CELLS} more; with --figures all are in cells.csv")

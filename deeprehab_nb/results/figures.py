@@ -151,7 +151,7 @@ def collections_chart(results: Results, found: Scores) -> Chart:
 def datasets_chart(results: Results, found: Scores) -> Chart:
     """Draw the value of each network on each dataset."""
     return heat_map(
-        f"datasets-{found.metric.name}", f"{found.metric.title[:1].upper()}{found.metric.title[1:]} on each dataset", found.table[found.order()],
+        f"datasets-{found.metric.name}", f"{found.metric.heading} on each dataset", found.table[found.order()],
         _note(results, found), found.metric.title, reverse=not found.metric.higher_is_better,
     )
 
@@ -189,7 +189,7 @@ def trade_off_chart(results: Results, found: Scores) -> Chart | None:
         return None
     left_out = f" Left out, for the cost is not known on every dataset: {'; '.join(unknown)}." if unknown else ""
     return scatter(
-        f"trade-off-{found.metric.name}", f"{found.metric.title[:1].upper()}{found.metric.title[1:]} against cost", panels, pd.concat(tables, ignore_index=True),
+        f"trade-off-{found.metric.name}", f"{found.metric.heading} against cost", panels, pd.concat(tables, ignore_index=True),
         _note(
             results, found, "Costs: geometric mean over the datasets that are compared; times are of the machine that they were measured on. Circles, dotted line: "
             f"Pareto front (no other network is as good or better for as much or less).{left_out}",

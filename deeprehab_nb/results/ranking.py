@@ -57,10 +57,6 @@ class Scores:
         """Return the networks, best mean rank first."""
         return list(self.ranks().mean().sort_index().sort_values(kind="stable").index)
 
-    def only(self, datasets: object) -> "Scores":
-        """Return the scores of some of the datasets."""
-        return Scores(self.metric, self.folds[self.folds.index.get_level_values("dataset").isin(list(datasets))], self.left_out)
-
     def statement(self) -> str:
         """Return in words what was done; it stands beside every figure."""
         n = len(self.table)
@@ -68,7 +64,7 @@ class Scores:
         scale = ", in parts of the dataset's highest score" if self.metric.in_score_unit else ""
         left_out = f"Left out: {'; '.join(f'{name} ({why})' for name, why in self.left_out.items())}." if self.left_out else "No cell is missing."
         return (
-            f"{self.metric.title[:1].upper()}{self.metric.title[1:]}{scale}: {better}; mean over folds, one value per dataset ({n} dataset{'s' * (n > 1)}). Ties share the mean "
+            f"{self.metric.heading}{scale}: {better}; mean over folds, one value per dataset ({n} dataset{'s' * (n > 1)}). Ties share the mean "
             f"of their ranks. {left_out}"
         )
 

@@ -44,7 +44,7 @@ def comparison_charts(comparison: Compared, metrics: Iterable[str] = tuple(MAIN_
         cells = cells.rename(columns={"ours": "value", "published": "other"})[["model", "dataset", "fold", "value", "low", "high", "other", "why_not"]]
         none = "" if cells.other.notna().any() else " Nothing is published for these."
         charts.append(beside(
-            f"compared-{metric.name}", f"{metric.title[:1].upper()}{metric.title[1:]} on each fold", cells.sort_values(["dataset", "fold", "model"]),
+            f"compared-{metric.name}", f"{metric.heading} on each fold", cells.sort_values(["dataset", "fold", "model"]),
             f"Bars: 95 % interval of what the fold's test recordings can resolve. Diamonds: published.{none} {comparison.source}",
             metric.title + ", in the score's unit" * metric.in_score_unit, "published",
         ))
@@ -91,7 +91,7 @@ def size_chart(collected: Collected, metric: str, experiment: str | None = None)
         return None
     n = sizes.dataset.nunique()
     return lines(
-        f"ensemble-size-{metric}", f"{what.title[:1].upper()}{what.title[1:]} by size of the ensemble", means.unstack("model"),
+        f"ensemble-size-{metric}", f"{what.heading} by size of the ensemble", means.unstack("model"),
         f"Mean over groups of runs that follow each other, then over folds that all networks have, then over datasets ({n}), up to the size that every ensemble has"
         f"{', in parts of the highest score' * what.in_score_unit}. {chosen.results().source}", "runs in the ensemble", what.title,
     )

@@ -34,6 +34,11 @@ class Metric:
     higher_is_better: bool = False
     in_score_unit: bool = False
 
+    @property
+    def heading(self) -> str:
+        """The title as a sentence or a table begins with it."""
+        return self.title[:1].upper() + self.title[1:]
+
 
 METRICS = {
     metric.name: metric
