@@ -16,7 +16,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 HTML = ROOT / "book" / "_build" / "html"
 TOC = yaml.safe_load((ROOT / "book" / "_toc.yml").read_text(encoding="utf-8"))
-PAGES = [TOC["root"], *(chapter["file"] for part in TOC["parts"] for chapter in part["chapters"])]
+PAGES = [TOC["root"], *re.findall(r"- file: (\S+)", (ROOT / "book" / "_toc.yml").read_text(encoding="utf-8"))]
 MEGABYTE = 2**20
 
 
