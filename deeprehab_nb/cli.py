@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['app', 'datasets', 'Dataset', 'Models', 'Settings', 'Root', 'Names', 'Everything', 'DeleteOriginals', 'AcceptChanged',
-           'benchmark', 'File', 'Cores', 'Gpus', 'PerGpu', 'results', 'Runs', 'Figures', 'ExperimentDigest',
-           'list_datasets', 'describe_dataset', 'write_sample_archive', 'download_datasets', 'verify_datasets',
-           'import_datasets', 'run_one', 'plan_benchmark', 'run_benchmark', 'show_status', 'print_costs',
-           'collect_results', 'rank_results', 'compare_results', 'main']
+           'benchmark', 'File', 'Cores', 'Gpus', 'PerGpu', 'results', 'Runs', 'Figures', 'ExperimentDigest', 'book',
+           'SiteFolder', 'list_datasets', 'describe_dataset', 'write_sample_archive', 'download_datasets',
+           'verify_datasets', 'import_datasets', 'run_one', 'plan_benchmark', 'run_benchmark', 'show_status',
+           'print_costs', 'collect_results', 'rank_results', 'compare_results', 'build_book', 'add_to_book', 'main']
 
 # %% ../nbs/cli.ipynb #93f34c40
 import os
@@ -860,6 +860,46 @@ def _print_comparison(title: str, cells, verdicts) -> None:
             "" if pd.isna(row.low) else f"{row.low:+.3f} to {row.high:+.3f}", row.verdict,
         ) for row in verdicts.itertuples()
     ])
+
+# %% ../nbs/cli.ipynb #4cea8371
+book = typer.Typer(no_args_is_help=True, help="Build this project's website, with your own results and recordings in it.")
+app.add_typer(book, name="book")
+SiteFolder = Annotated[Path, typer.Option("--out", metavar="DIR", help="The site's folder.")]
+
+
+@book.command("build")
+def build_book(
+    out: SiteFolder = Path("site"),
+    root: Annotated[Path | None, typer.Option(metavar="DIR", help="Show the recordings of this archive.")] = None,
+    runs: Annotated[Path | None, typer.Option("--results", metavar="RUNS", help="Show these experiments, or their collected tables, as reproduced results.")] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Pages executed at a time.", show_default="one for each core")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with status 1 if there was any warning.")] = False,
+) -> None:
+    """Execute the pages whose code or data are new, and render the site. It reads without a network."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from deeprehab_nb.book.site import build_site
+
+    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task("reading", total=None)
+        site = build_site(out, root, runs, jobs, lambda what, done, total: bar.update(task, description=what, completed=done, total=total or None))
+    for page, why in site.failed.items():
+        typer.echo(f"The page {page} stopped with {why}", err=True)
+    typer.echo(f"{site.n_pages} pages{f', {len(site.failed)} with an error' if site.failed else ''}. Open {site.index}")
+    if site.failed or strict and site.has_warnings:
+        raise typer.Exit(1)
+
+
+@book.command("add")
+def add_to_book(
+    run_folder: Annotated[Path, typer.Argument(help="The folder of a complete experiment, as `deeprehab run` has left it.")],
+    out: SiteFolder = Path("site"),
+) -> None:
+    """Give the report of an experiment a page in the site; the next build shows it."""
+    from deeprehab_nb.book.site import add_report
+
+    typer.echo(f"Added {add_report(run_folder, out)}")
 
 # %% ../nbs/cli.ipynb #8b893c10
 def main() -> None:
