@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ALPHA', 'ROPE', 'ranks_chart', 'difference_chart', 'matrix_chart', 'pairs_chart', 'equivalence_chart',
            'collections_chart', 'datasets_chart', 'left_out_chart', 'trade_off_chart', 'overall_chart',
-           'overview_chart', 'overview_table', 'ranking_charts', 'save_charts']
+           'overview_chart', 'overview_table', 'size_chart', 'ranking_charts', 'save_charts']
 
 # %% ../../nbs/results/figures.ipynb #f66f719a
 import os
@@ -29,9 +29,11 @@ from deeprehab_nb.results.charts import (
     critical_difference,
     dots,
     heat_map,
+    lines,
     scatter,
     shares,
 )
+from .collected import Collected
 from deeprehab_nb.results.ranking import (
     COSTS,
     Scores,
@@ -234,7 +236,7 @@ def overall_chart(results: Results) -> Chart:
         "mean rank", reverse=True,
     )
 
-# %% ../../nbs/results/figures.ipynb #de38e9cc
+# %% ../../nbs/results/figures.ipynb #cb1ef6a8
 def _means(costs: pd.DataFrame, cost: str, models: list[str]) -> pd.Series:
     """Return each network's geometric mean over all datasets; NaN for a network whose cost is not known on one of them, or is not above zero."""
     table = costs.pivot_table(index="dataset", columns="model", values=cost, dropna=False).reindex(columns=models)
@@ -292,6 +294,44 @@ def overview_table(results: Results) -> Table:
     return Table(
         "overview", table.assign(trainable_params=table.trainable_params.round(), flops=table.flops / 1e6),
         f"{_OVER_ALL} FLOPs: of one prediction; training: of one run; inference: of a test set. {_OVERALL} {said} {results.source}", 2, headings,
+    )
+
+# %% ../../nbs/results/figures.ipynb #db757c60
+@credited
+def size_chart(collected: Collected, metric: str, experiment: str | None = None) -> Chart | None:
+    """
+    Draw what an ensemble's number of runs does to a metric; None where no ensemble has more than one.
+
+    Parameters
+    ----------
+    collected : Collected
+    metric : str
+    experiment : str, optional
+        The setting to take.
+
+    Raises
+    ------
+    UserError
+        See `Collected.one_setting`.
+    """
+    chosen, what = collected.one_setting(experiment), METRICS[metric]
+    sizes = chosen.sizes[chosen.sizes.metric == metric]
+    sizes = sizes[sizes.groupby(["dataset", "fold"]).model.transform("nunique") == sizes.model.nunique()]  # networks are compared on the same folds
+    most = sizes.groupby(["dataset", "fold", "model"])["size"].max().min()  # the most that every ensemble has
+    if sizes.empty or most < 2:
+        return None
+    sizes = sizes[sizes["size"] <= most]
+    if what.in_score_unit:
+        highest = chosen.results().datasets.set_index("dataset").score_max
+        sizes = sizes.assign(value=sizes.value / sizes.dataset.map(highest)).dropna(subset="value")
+    means = sizes.groupby(["size", "dataset", "model"]).value.mean().groupby(["size", "model"]).mean()
+    if means.empty:
+        return None
+    n = sizes.dataset.nunique()
+    return lines(
+        f"ensemble-size-{metric}", f"{what.heading} by size of the ensemble", means.unstack("model"),
+        f"Mean over groups of runs that follow each other, then over folds that all networks have, then over datasets ({n}), up to the size that every ensemble has"
+        f"{', in parts of the highest score' * what.in_score_unit}. {chosen.results().source}", "runs in the ensemble", what.title,
     )
 
 # %% ../../nbs/results/figures.ipynb #6e3af9ee
