@@ -728,13 +728,6 @@ def _check_before(metric: str | None, figures: Path | None) -> None:
         check_writable(figures)
 
 
-def _tables(runs: Path):
-    """Return the tables of a folder: those that are there, or those of the experiments in it."""
-    from deeprehab_nb.results.collected import collect, load_collected
-
-    return load_collected(runs) if (runs / "metrics.csv").exists() else collect(runs)
-
-
 @results.command("rank")
 def rank_results(
     runs: Runs = None,
@@ -743,6 +736,7 @@ def rank_results(
     figures: Figures = None,
 ) -> None:
     """Rank the networks, with the tests that say which of them differ: the paper's, or those of your own experiments."""
+    from deeprehab_nb.results.collected import tables_of
     from deeprehab_nb.results.published import published
     from deeprehab_nb.results.ranking import overall_ranks, scores
     from deeprehab_nb.results.tables import MAIN_METRIC
@@ -750,7 +744,7 @@ def rank_results(
     _check_before(metric, figures)
     if runs is None and experiment is not None:
         raise UserError("--experiment chooses among your own results; name their folder too.")
-    collected = None if runs is None else _tables(runs)
+    collected = None if runs is None else tables_of(runs)
     found = published() if collected is None else collected.results(experiment)
     metrics = [MAIN_METRIC[task] for task in found.tasks] if metric is None else [metric]
     ranked = [scores(found, name) for name in metrics]
@@ -765,7 +759,7 @@ def rank_results(
 
         charts = [chart for name in metrics for chart in ranking_charts(found, name)] + ([overall_chart(found)] if len(overall) else [])
         if collected is not None:
-            from deeprehab_nb.results.reproduced import size_chart
+            from deeprehab_nb.results.figures import size_chart
 
             charts += [chart for name in metrics if (chart := size_chart(collected, name, experiment))]
         save_charts(charts, figures)
@@ -807,12 +801,13 @@ def compare_results(
 ) -> None:
     """Lay your own results beside the published ones: difference, what the folds can resolve, a verdict for each network."""
     from deeprehab_nb.files import whole_file
+    from deeprehab_nb.results.collected import tables_of
     from deeprehab_nb.results.compared import compare
     from deeprehab_nb.results.published import published
     from deeprehab_nb.results.tables import MAIN_METRIC, METRICS
 
     _check_before(metric, figures)
-    found = compare(_tables(runs), published(), experiment)
+    found = compare(tables_of(runs), published(), experiment)
     metrics = list(MAIN_METRIC.values()) if metric is None else [metric]
     if not found.cells.metric.isin(metrics).any():
         raise UserError(f"There are no results with the metric {' or '.join(metrics)}.")
@@ -820,8 +815,8 @@ def compare_results(
         _print_comparison(METRICS[name].heading, found.cells[found.cells.metric == name], found.verdicts[found.verdicts.metric == name])
     typer.echo(found.source)
     if figures is not None:
+        from deeprehab_nb.results.compared import comparison_charts
         from deeprehab_nb.results.figures import save_charts
-        from deeprehab_nb.results.reproduced import comparison_charts
 
         charts = comparison_charts(found, metrics)
         save_charts(charts, figures)

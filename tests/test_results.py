@@ -15,12 +15,11 @@ from untrained import CLASSES, SCORES
 from deeprehab_nb.errors import UserError
 from deeprehab_nb.models.zoo import ARCHITECTURES
 from deeprehab_nb.results.charts import beside, dots
-from deeprehab_nb.results.collected import collect, load_collected
+from deeprehab_nb.results.collected import collect, load_collected, tables_of
 from deeprehab_nb.results.compared import compare
 from deeprehab_nb.results.figures import overall_chart, ranking_charts
 from deeprehab_nb.results.published import published
 from deeprehab_nb.results.ranking import COSTS, bootstrap, friedman, pairwise, scores
-from deeprehab_nb.results.reproduced import reproduced
 from deeprehab_nb.results.tables import Results
 
 KINDS = ("pdf", "png", "csv")
@@ -268,7 +267,7 @@ def test_a_folder_that_cannot_be_written_is_refused_at_once(tmp_path):
 
 
 def test_the_reproduced_tables_are_real_and_say_what_made_them():
-    found = reproduced()
+    found = tables_of()
     assert not found.provenance.synthetic.any() and not found.metrics.synthetic.any() and found.incomplete.empty
     assert set(found.provenance.folder.map(lambda name: name.count("/"))) == {3}  # relative: no place on anybody's machine
     assert (found.provenance.data_digest.str.len() == 64).all() and found.settings.libraries.str.contains("keras").all()

@@ -32,6 +32,7 @@
     const figure = JSON.parse(box.querySelector("script").textContent);
     const place = box.querySelector(".plotly-place") ?? box.appendChild(document.createElement("div"));
     place.className = "plotly-place";
+    place.style.minWidth = box.dataset.minWidth ? `${box.dataset.minWidth}px` : ""; // the box scrolls, not the page
     Plotly.newPlot(place, {
       data: figure.data,
       layout: dress(figure.layout ?? {}),
@@ -44,6 +45,13 @@
         plotlyServerURL: "",
       },
     });
+    place.on("plotly_click", openChapter);
+  }
+
+  // A mark that stands for a network leads to its chapter; one notebook is one module, so its name tells where that is.
+  function openChapter({ points: [{ data }] }) {
+    const module = data.meta?.module;
+    if (module) location.href = `${document.documentElement.dataset.content_root}${module.replace("deeprehab_nb", "nbs").replaceAll(".", "/")}.html`;
   }
 
   const drawAll = () => document.querySelectorAll("div.plotly-figure").forEach(draw);
