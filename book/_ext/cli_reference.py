@@ -14,9 +14,9 @@ TITLE = re.compile(r"^(##+) `deeprehab (.*)`$", re.MULTILINE)
 
 
 def commands(group, path: tuple[str, ...] = ()):
-    """List the words of every command and group below a group."""
+    """Yield every command and group below a group, with the words that call it."""
     for name, command in group.commands.items():
-        yield (*path, name)
+        yield (*path, name), command
         if hasattr(command, "commands"):
             yield from commands(command, (*path, name))
 
