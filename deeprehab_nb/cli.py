@@ -57,9 +57,9 @@ def _complete_dataset(incomplete: str) -> list[str]:
 
 
 def _complete_model(incomplete: str) -> list[str]:
-    from deeprehab_nb.models.zoo import ARCHITECTURES
+    from deeprehab_nb.models.zoo import ARCHITECTURES, installed_models
 
-    return [name for name in ARCHITECTURES if name.startswith(incomplete)]
+    return [name for name in [*ARCHITECTURES, *installed_models()] if name.startswith(incomplete)]
 
 
 Dataset = Annotated[str, typer.Argument(help="Name of a dataset.", autocompletion=_complete_dataset)]

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -77,13 +78,39 @@ def test_every_chapter_is_in_the_book():
 
 
 def test_every_module_is_in_the_reference():
-    listed = set(re.findall(r"automodule:: (\S+)", (ROOT / "book" / "api.md").read_text(encoding="utf-8")))
+    pages = (ROOT / "book" / "api").glob("*.md")
+    listed = [name for page in pages for name in re.findall(r"automodule:: (\S+)", page.read_text(encoding="utf-8"))]
     modules = {
         ".".join(path.relative_to(ROOT).with_suffix("").parts)
         for path in (ROOT / "deeprehab_nb").rglob("*.py")
         if not path.name.startswith("_")
     }
-    assert listed == modules
+    assert sorted(listed) == sorted(modules)
+
+
+def test_every_command_is_in_the_reference(book, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "book" / "_ext"))
+    from cli_reference import commands
+    from typer.main import get_command
+
+    from deeprehab_nb.cli import app
+
+    text = (book / "book" / "cli.html").read_text(encoding="utf-8")
+    found = list(commands(get_command(app)))
+    assert len(found) > 10
+    for words, command in found:
+        section = re.search(rf'<section[^>]* id="deeprehab-{"-".join(words)}">.*?</section>', text, re.DOTALL)
+        assert section, words
+        said = unescape(re.sub(r"<[^>]+>", "", section[0]))
+        options = [option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts) if option.startswith("--")]
+        assert [option for option in options if option not in said] == [], words
+
+
+def test_every_key_of_a_benchmark_is_in_the_reference(book):
+    from deeprehab_nb.experiment.grid import schema_rows
+
+    said = unescape((book / "book" / "configuration.html").read_text(encoding="utf-8"))
+    assert [row for row in schema_rows() if f">{row[0]}</td>" not in said and row[0] not in ("checkpoint", "resources")] == []
 
 
 def test_directives_become_tags(monkeypatch):
