@@ -31,7 +31,7 @@
   // Bodies beside each other are drawn as high as there is room; where it is narrow, as on a phone, their arms would be cut off.
   function fit(layout, width) {
     const scenes = Object.keys(layout).filter(name => /^scene\d*$/.test(name) && layout[name].aspectratio);
-    const scale = Math.min(1, width / scenes.length / (0.7 * (layout.height ?? 450)));
+    const scale = Math.min(1, width / scenes.length / (0.45 * (layout.height ?? 450)));
     for (const name of scenes) {
       const { x, y, z } = layout[name].aspectratio;
       layout[name].aspectratio = { x: x * scale, y: y * scale, z: z * scale };
