@@ -28,6 +28,17 @@
     return { ...layout, template };
   }
 
+  // Bodies beside each other are drawn as high as there is room; where it is narrow, as on a phone, their arms would be cut off.
+  function fit(layout, width) {
+    const scenes = Object.keys(layout).filter(name => /^scene\d*$/.test(name) && layout[name].aspectratio);
+    const scale = Math.min(1, width / scenes.length / (0.45 * (layout.height ?? 450)));
+    for (const name of scenes) {
+      const { x, y, z } = layout[name].aspectratio;
+      layout[name].aspectratio = { x: x * scale, y: y * scale, z: z * scale };
+    }
+    return layout;
+  }
+
   function draw(box) {
     const figure = JSON.parse(box.querySelector("script").textContent);
     const place = box.querySelector(".plotly-place") ?? box.appendChild(document.createElement("div"));
@@ -35,7 +46,7 @@
     place.style.minWidth = box.dataset.minWidth ? `${box.dataset.minWidth}px` : ""; // the box scrolls, not the page
     Plotly.newPlot(place, {
       data: figure.data,
-      layout: dress(figure.layout ?? {}),
+      layout: fit(dress(figure.layout ?? {}), box.clientWidth),
       frames: figure.frames ?? [],
       config: {
         responsive: true,
