@@ -230,7 +230,7 @@ def _with_menu(figure, shown: Sequence[str], settings: Mapping[str, Mapping[str,
         figure.update_layout(margin_t=90, updatemenus=[dict(buttons=buttons, x=1, xanchor="right", y=1.02, yanchor="bottom")])
     return figure
 
-# %% ../../nbs/results/charts.ipynb #e0238249
+# %% ../../nbs/results/charts.ipynb #949b77c9
 @dataclass(frozen=True, eq=False)
 class Table:
     """
@@ -260,7 +260,7 @@ class Table:
     made_by: str = ""
 
     def _ipython_display_(self) -> None:
-        from IPython.display import display
+        from IPython.display import HTML, display
 
         shown = self.data.drop(columns=[column for column, heading in self.headings.items() if heading is None])
         if len(shown) > _MOST_ROWS:
@@ -271,7 +271,8 @@ class Table:
             styled = shown.style.hide().format(precision=self.digits, thousands=",", escape="html", na_rep="")
             if "model" in shown:
                 styled = styled.format(network_name, subset=["model"])
-            display(styled.relabel_index([self.headings.get(column, column) for column in shown], axis=1))
+            named = styled.relabel_index([self.headings.get(column, column) for column in shown], axis=1)
+            display(HTML(f'<div class="results-table" tabindex="0" role="region" aria-label="Table {html.escape(self.name)}">{named.to_html()}</div>'))
         display(with_data(self.name, self.data, self.note, self.made_by, what="table"))
 
 
@@ -356,7 +357,7 @@ def critical_difference(name: str, title: str, ranks: pd.Series, groups: Sequenc
 
     def interactive():
         figure = _page(
-            120 + round(38 * depth), min_width=560, title=title,
+            160 + round(38 * depth), min_width=680, title=dict(text=title, y=0.98, yanchor="top"), margin=dict(l=10, r=10, t=85, b=10),
             xaxis=dict(side="top", range=[low - 1.6, high + 1.6], tickvals=np.arange(low, high + 1), zeroline=False, title="mean rank"),
             yaxis=dict(range=[depth, 0], visible=False),
         )
@@ -718,7 +719,7 @@ def lines(name: str, title: str, table: pd.DataFrame, note: str, x_title: str, y
 
     return Chart(name, title, data, note, interactive, static)
 
-# %% ../../nbs/results/charts.ipynb #e5f95b54
+# %% ../../nbs/results/charts.ipynb #739438ed
 @dataclass(frozen=True, eq=False)
 class Rows:
     """
@@ -760,11 +761,11 @@ def among(name: str, title: str, panels: Mapping[str, Rows], model: str, data: p
     Chart
     """
     rows = {label: list(panel.points.row.unique()) for label, panel in panels.items()}
-    look, grey = styles([model])[model], GREY
+    look = styles([model])[model]
 
     def parts(panel: Rows):
         own = panel.points.model == model
-        return (panel.points[~own], grey, 0.5, 7), (panel.points[own], look.colour, 0.9, 11)
+        return (panel.points[~own], GREY, 0.75, 7), (panel.points[own], look.colour, 0.9, 11)
 
     def interactive():
         figure, shown = _page(130 + 30 * max(map(len, rows.values())), title=title, yaxis=dict(autorange="reversed", type="category")), []
@@ -806,7 +807,7 @@ def among(name: str, title: str, panels: Mapping[str, Rows], model: str, data: p
 
     return Chart(name, title, data, note, interactive, static)
 
-# %% ../../nbs/results/charts.ipynb #a8d179da
+# %% ../../nbs/results/charts.ipynb #2b182df1
 @dataclass(frozen=True, eq=False)
 class Bubbles:
     """
@@ -844,27 +845,32 @@ def bubbles(name: str, title: str, drawn: Bubbles, data: pd.DataFrame, note: str
     -------
     Chart
     """
-    known = drawn.sizes.notna()
-    models, sizes = drawn.models[known], drawn.sizes[known]
-    ys, xs = ({label: values[known] for label, values in axis.items()} for axis in (drawn.ys, drawn.xs))
-    look, diameters = styles(models), 46 * np.sqrt(sizes / sizes.max())
+    sizes = drawn.sizes.dropna().sort_values(ascending=False, kind="stable")  # a small mark is drawn over a large one
+    models, ys, xs = drawn.models[sizes.index], drawn.ys, drawn.xs
+    look, diameters = styles(models), 60 * np.sqrt(sizes / sizes.max())
     first_x, first_y = next(iter(xs)), next(iter(ys))
 
+    def reach(x):
+        """Return the ends of the logarithmic axis, with room for names."""
+        return [float(np.log10(x.min())) - 0.3, float(np.log10(x.max())) + 0.3]
+
     def interactive():
-        figure = _page(520, title=title, xaxis=dict(title=first_x, type="log", dtick=1), yaxis=dict(title=f"{y_title}, {first_y}", autorange="reversed"))
+        figure = _page(
+            560, title=dict(text=title, y=0.98, yanchor="top"), xaxis=dict(title=first_x, type="log", dtick=1, range=reach(xs[first_x])), yaxis=dict(title=f"{y_title}, {first_y}", autorange="reversed"),
+        )
         for i, model in models.items():
             numbers = [f"{label}: {y[i]:.2f}" for label, y in ys.items()] + [f"{label}: {x[i]:,.4g}" for label, x in xs.items()]
             figure.add_scatter(
                 x=[xs[first_x][i]], y=[ys[first_y][i]], mode="markers+text", text=[model], textposition="top center", name=model, cliponaxis=False,
-                marker=dict(color=look[model].colour, symbol=look[model].symbol, size=max(diameters[i], 7), opacity=0.85), meta=_leads_to(model),
+                marker=dict(color=look[model].colour, symbol=look[model].symbol, size=max(diameters[i], 6), opacity=0.85), meta=_leads_to(model),
                 hovertemplate="<br>".join([f"<b>{model}</b>", *numbers, f"{size_title}: {sizes[i]:,.0f}"]) + "<extra></extra>",
             )
         menus = [
             [dict(label=label, method="update", args=[{"y": [[y[i]] for i in models.index]}, {"yaxis.title.text": f"{y_title}, {label}"}]) for label, y in ys.items()],
-            [dict(label=label, method="update", args=[{"x": [[x[i]] for i in models.index]}, {"xaxis.title.text": label}]) for label, x in xs.items()],
+            [dict(label=label, method="update", args=[{"x": [[x[i]] for i in models.index]}, {"xaxis.title.text": label, "xaxis.range": reach(x)}]) for label, x in xs.items()],
         ]
-        places = (dict(x=0, xanchor="left", y=1.12), dict(x=1, xanchor="right", y=1.02))  # one above the other, for a phone
-        figure.update_layout(margin_t=120, updatemenus=[
+        places = (dict(x=0, xanchor="left", y=1.13), dict(x=1, xanchor="right", y=1.02))  # one above the other, for a phone
+        figure.update_layout(margin_t=140, updatemenus=[
             dict(buttons=buttons, yanchor="bottom", **place) for buttons, place in zip(menus, places, strict=True) if len(buttons) > 1
         ])
         return figure

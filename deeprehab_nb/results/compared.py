@@ -232,5 +232,5 @@ def runs_table(collected: Collected) -> Table:
             folds=("fold", "nunique"), train=("n_train", "median"), test=("n_test", "median"), frames=("n_timepoints", "max"), epochs=("epochs", "max"),
             runs=("n_runs", "min"), device=("device", "first"), version=("deeprehab_nb", "first"), first=("first_run", "min"), last=("last_run", "max"),
         ),
-        f"train, test: recordings, median over folds; runs: of the smallest ensemble. {collected.results().source}", 0, {"model": "network"},
+        f"train, test: recordings, median over folds; runs: of the smallest ensemble. {collected.results().source}", 0, {"model": "network", "device": None, "version": None},
     )

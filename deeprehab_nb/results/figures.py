@@ -288,12 +288,12 @@ def overview_chart(results: Results) -> Chart:
 def overview_table(results: Results) -> Table:
     """Return the numbers of `overview_chart`."""
     table, said = _overview(results)
-    headings = {"model": "network", "rank_overall": "rank", "rank_classification": "rank, classification", "rank_regression": "rank, regression"}
-    headings |= {f"mean_{name}": METRICS[name].heading for name in MAIN_METRIC.values()}
-    headings |= {"trainable_params": "parameters", "flops": "million FLOPs", "training_time_s": "training (s)", "inference_time_s": "inference (s)"}
+    headings = {"model": "network", "rank_overall": "rank", "rank_classification": "classification", "rank_regression": "regression"}
+    headings |= {f"mean_{name}": METRICS[name].title for name in MAIN_METRIC.values()}
+    headings |= {"trainable_params": "parameters", "flops": "million FLOPs", "training_time_s": "training (s)", "inference_time_s": None}
     return Table(
-        "overview", table.assign(trainable_params=table.trainable_params.round(), flops=table.flops / 1e6),
-        f"{_OVER_ALL} FLOPs: of one prediction; training: of one run; inference: of a test set. {_OVERALL} {said} {results.source}", 2, headings,
+        "overview", table.assign(trainable_params=table.trainable_params.round().astype("Int64"), flops=table.flops / 1e6),
+        f"Classification, regression: mean ranks. {_OVER_ALL} FLOPs: of one prediction; training: of one run. {_OVERALL} {said} {results.source}", 2, headings,
     )
 
 # %% ../../nbs/results/figures.ipynb #db757c60
