@@ -199,7 +199,7 @@ def write_sample_archive(
     typer.echo(f"Wrote {len(SAMPLE_DATASETS)} synthetic datasets to {root}: {', '.join(SAMPLE_DATASETS)}")
 
 # %% ../nbs/cli.ipynb #14ffc720
-Names = Annotated[list[str], typer.Argument(metavar="[DATASET]...", help="Names of datasets.", autocompletion=_complete_dataset)]
+Names = Annotated[list[str], typer.Argument(metavar="DATASET", help="Names of datasets.", autocompletion=_complete_dataset)]
 Everything = Annotated[bool, typer.Option("--all", help="All sixty datasets of the archive.")]
 DeleteOriginals = Annotated[bool, typer.Option("--delete-originals", help="Delete a dataset's published files once they are converted.")]
 
