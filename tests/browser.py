@@ -147,7 +147,7 @@ def visit(browser, address, pictures=None):
     found["other hosts"] = [url for url in asked if not url.startswith(own)]
     found["console"] = complaints(browser)
     faults(browser, "simplify")
-    found["phone"] += faults(browser, "axe", "structure")
+    found["accessibility"] = faults(browser, "axe", "structure")
     resize(browser, *DESKTOP)
     for theme in ("light", "dark"):
         prefer(browser, theme)
