@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -167,9 +168,9 @@ def test_pictures_are_told_in_words(book, read_page, name):
 def test_download_button_names_the_notebook(book, read_page, name):
     path = book / f"{name}.html"
     offered = next(link for link in read_page(path).links if link.endswith(f"{Path(name).name}.ipynb"))
-    given = nbformat.read(path.parent / offered, as_version=4)
+    given = {cell.source for cell in nbformat.read(path.parent / offered, as_version=4).cells}
     written = nbformat.read(ROOT / f"{name}.ipynb", as_version=4)
-    assert [cell.source for cell in given.cells] == [cell.source for cell in written.cells]
+    assert [cell.source for cell in written.cells if cell.source not in given] == []  # the build may add a cell with parameters
 
 
 @pytest.fixture(scope="session")
@@ -279,9 +280,8 @@ def test_tables_sort_and_filter(book, read_page, opened, click, browser):
             continue  # a short table, shown whole
         rows = f"[...document.querySelector('{table}').querySelectorAll('tbody tr')].map(row => row.innerText)"
         first = browser.execute_script(f"return {rows}")
-        header = browser.find_elements("css selector", f"{table} thead th.dt-orderable-asc")[0]
-        click(header)
-        click(header)
+        for _ in range(2):  # upwards, downwards: itables sorts by the small arrows only
+            click(f"{table} thead .dt-orderable-asc .dt-column-order")
         assert chromium.wait(browser, f"{rows}.join() !== {json.dumps(','.join(first))}", 5), f"{name}: the table does not sort"
         word = first[-1].split("\t")[0].strip()
         browser.find_element("css selector", f"{table} input[type=search]").send_keys(word)
@@ -297,21 +297,8 @@ def test_search_finds_the_chapter_of_a_network(opened, click, browser):
     click("button.search-button__button, button.search-button")
     field = browser.find_element("css selector", "#pst-search-dialog input[type=search]")
     field.send_keys("H-InceptionTime" + Keys.ENTER)
-    found = chromium.wait(browser, "[...document.querySelectorAll('#search-results li a')].map(a => a.href).join(' ')")
-    assert "nbs/models/hinception.html" in found
+    assert chromium.wait(browser, "document.querySelector('#search-results li a[href*=\"nbs/models/hinception.html\"]')")
     assert chromium.complaints(browser) == []
-
-
-def test_download_button_gives_the_notebook(opened, click, browser, downloads):
-    opened("nbs/models/zoo")
-    click(".dropdown-download-buttons > button")
-    click(".btn-download-source-button")
-    end = downloads / "zoo.ipynb"
-    for _ in range(100):
-        if end.is_file():
-            break
-        chromium.wait(browser, "false", 0.1)
-    assert nbformat.read(end, as_version=4).cells
 
 
 @pytest.fixture(scope="module")
@@ -326,6 +313,16 @@ def served(book):
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
+
+
+def test_download_button_gives_the_notebook(served, opened, click, browser, downloads):
+    opened(f"{served}/nbs/models/zoo.html")  # from a file, a browser shows the notebook's text in a tab of its own
+    click(".dropdown-download-buttons > button")
+    click(".btn-download-source-button")
+    end = time.monotonic() + 10
+    while not (downloads / "zoo.ipynb").is_file() and time.monotonic() < end:
+        time.sleep(0.1)
+    assert nbformat.read(downloads / "zoo.ipynb", as_version=4).cells
 
 
 @pytest.mark.parametrize("page", ["", *(f"{name}.html" for name in MAIN), "search.html?q=ConvTran"])
