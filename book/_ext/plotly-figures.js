@@ -39,11 +39,20 @@
     return layout;
   }
 
+  // what a screen reader says of a figure: its title, or what its axes show
+  function label({ layout = {} }) {
+    const axes = ["yaxis", "xaxis"].map(name => layout[name]?.title?.text).filter(Boolean).join(" against ");
+    const text = layout.title?.text || axes || layout.meta?.description || "";
+    return `Figure${text && ": "}${text.replace(/<br>/g, ", ").replace(/<[^>]*>/g, "")}`;
+  }
+
   function draw(box) {
     const figure = JSON.parse(box.querySelector("script").textContent);
     const place = box.querySelector(".plotly-place") ?? box.appendChild(document.createElement("div"));
     place.className = "plotly-place";
     place.style.minWidth = box.dataset.minWidth ? `${box.dataset.minWidth}px` : ""; // the box scrolls, not the page
+    place.setAttribute("role", "img");
+    place.setAttribute("aria-label", label(figure));
     Plotly.newPlot(place, {
       data: figure.data,
       layout: fit(dress(figure.layout ?? {}), box.clientWidth),
