@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import nbformat
 import numpy as np
 import pytest
-from conftest import deeprehab, refused
+from conftest import deeprehab, installed, refused
 
 from deeprehab_nb.errors import UserError
 from deeprehab_nb.models.golden import GOLDEN_HYPERPARAMETERS, GOLDEN_SKELETON
@@ -24,7 +24,7 @@ def finished(real, tmp_path_factory):
     out = tmp_path_factory.mktemp("nine")
 
     def run(model, dataset):
-        return deeprehab("run", dataset, "--model", model, "--epochs=1", "--runs=1", "--root", real, "--out", out, timeout=900)
+        return installed("run", dataset, "--model", model, "--epochs=1", "--runs=1", "--root", real, "--out", out, timeout=900)
 
     with ThreadPoolExecutor(2) as pool:
         return out, dict(zip(CASES, pool.map(lambda case: run(*case), CASES), strict=True))
