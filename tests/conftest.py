@@ -25,6 +25,15 @@ _ASIDE = ("DEEPREHAB_DATA", "FORCE_COLOR", "PY_COLORS", "GITHUB_ACTIONS")  # a d
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in _ASIDE}
 
 
+SLOWEST = "chaos estimators benchmark checkpoint golden models experiment cost slurm book results collect download".split()
+
+
+def pytest_collection_modifyitems(items):
+    """Let the files that take longest begin, so that at the end no worker is left with one of them."""
+    order = {f"test_{name}.py": number for number, name in enumerate(SLOWEST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
+
+
 def installed(*args, env=None, cwd=None, timeout=300):
     """Run the installed command in a process of its own; by default in an empty folder that is removed, with an empty archive."""
     with tempfile.TemporaryDirectory() as scratch:
