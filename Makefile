@@ -36,7 +36,7 @@ demo: setup  ## two networks on the synthetic sample archive: a table, and the r
 
 test: sync  ## all tests: the notebooks' own, then those of the whole system
 	$(BIN)/nbdev_test --path nbs --skip_file_re '^train.ipynb$$' --n_workers 2
-	$(BIN)/pytest tests -n 2 --dist loadfile
+	$(BIN)/pytest tests -n 2 --dist loadfile --no-loadscope-reorder
 
 book: setup  ## build the book: book/_build/html/index.html
 	$(BIN)/deeprehab book build --out book/_build --strict

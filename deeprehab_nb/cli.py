@@ -623,6 +623,8 @@ def print_costs(
     from rich.console import Console
     from rich.progress import Progress
 
+    from deeprehab_nb.data.archive import in_archive
+    from deeprehab_nb.data.layout import dataset_folder
     from deeprehab_nb.files import check_target, whole_file
     from deeprehab_nb.models.zoo import check_model
 
@@ -630,6 +632,9 @@ def print_costs(
         raise UserError("Name datasets, or give --all for the sixty of the archive.")
     for name in model:
         check_model(name)
+    for name in names:
+        if not in_archive(name):
+            dataset_folder(name, root)  # raises, before Keras is loaded
     if csv is not None and check_target(csv).is_dir():
         raise UserError(f"{csv} is a folder; name a file in it.")
     hyperparameters = _hyperparameters(settings) if settings else None
