@@ -3,9 +3,7 @@
 import functools
 import json
 import re
-import shutil
 import subprocess
-import sys
 import threading
 import time
 from html import unescape
@@ -18,10 +16,12 @@ import browser as chromium
 import nbformat
 import pytest
 import yaml
+from conftest import COMMAND, ENVIRONMENT, ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
-HTML = ROOT / "book" / "_build" / "html"
-PICTURES = HTML.parent / "screenshots"
+from deeprehab_nb.book.pages import read_page as read_source
+
+BUILT = ROOT / "book" / "_build"
+HTML, PICTURES = BUILT / "html", BUILT / "screenshots"
 TOC = yaml.safe_load((ROOT / "book" / "_toc.yml").read_text(encoding="utf-8"))
 PAGES = [TOC["root"], *re.findall(r"- file: (\S+)", (ROOT / "book" / "_toc.yml").read_text(encoding="utf-8"))]
 MAIN = [TOC["root"], *(part["chapters"][0]["file"] for part in TOC["parts"])]  # pictures of these are kept, for a person to look at
@@ -32,12 +32,8 @@ MEGABYTE = 2**20
 @pytest.fixture(scope="session")
 def built():
     """Build the book once; executed notebooks are taken from its cache where nothing has changed."""
-    command = shutil.which("jupyter-book", path=str(Path(sys.executable).parent)) or shutil.which("jupyter-book")
-    if command is None:
-        pytest.skip("jupyter-book is not installed (it comes with the extra 'dev')")
-    places = ["--path-output", "book", "--config", "book/_config.yml", "--toc", "book/_toc.yml"]
-    build = [command, "build", ".", *places, "-W", "--keep-going"]
-    return subprocess.run(build, cwd=ROOT, capture_output=True, text=True, check=False)
+    command = [COMMAND, "book", "build", "--out", BUILT, "--strict"]
+    return subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="session")
@@ -126,26 +122,6 @@ def test_every_key_of_a_benchmark_is_in_the_reference(book):
     assert [row for row in schema_rows() if f">{row[0]}</td>" not in said and row[0] not in ("checkpoint", "resources")] == []
 
 
-def test_directives_become_tags(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "book" / "_ext"))
-    from nbdev_reader import read
-
-    sources = {
-        "#| default_exp data.x": ("", ["remove-cell"]),
-        "#| export\nx = 1": ("x = 1", ["exported"]),
-        "#| exporti\nx = 1  # | not one": ("x = 1  # | not one", ["exported"]),
-        "# | hide\n\nassert x": ("assert x", ["remove-cell"]),
-        "#| code-fold: true\nshow()": ("show()", ["hide-input"]),
-        "#|eval: false\nshow()": ("show()", ["skip-execution"]),
-        "#| eval: true\nshow()": ("show()", []),
-    }
-    cells = [nbformat.v4.new_code_cell(source) for source in sources]
-    cells.append(nbformat.v4.new_markdown_cell("#| stays"))
-    notebook = read(nbformat.writes(nbformat.v4.new_notebook(cells=cells)))
-    assert [(cell.source, cell.metadata.tags) for cell in notebook.cells[:-1]] == list(sources.values())
-    assert notebook.cells[-1].source == "#| stays"
-
-
 @pytest.mark.parametrize("name", PAGES)
 def test_page_is_clean_and_complete_in_itself(book, name):
     path = book / f"{name}.html"
@@ -197,7 +173,7 @@ def test_download_button_names_the_notebook(book, read_page, name):
     path = book / f"{name}.html"
     offered = next(link for link in read_page(path).links if link.endswith(f"{Path(name).name}.ipynb"))
     given = {cell.source for cell in nbformat.read(path.parent / offered, as_version=4).cells}
-    written = nbformat.read(ROOT / f"{name}.ipynb", as_version=4)
+    written = read_source(ROOT / f"{name}.ipynb")
     assert [cell.source for cell in written.cells if cell.source not in given] == []  # the build may add a cell with parameters
 
 

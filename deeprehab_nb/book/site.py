@@ -9,6 +9,7 @@ __all__ = ['SOURCE', 'add_report', 'Site', 'build_site']
 import os
 import posixpath
 import re
+import shutil
 from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
 from importlib.resources import files
@@ -264,4 +265,6 @@ def _render(out: Path) -> bool:
     )
     if isinstance(result, BaseException):
         raise result
+    if result:
+        shutil.rmtree(out / "doctrees")  # Sphinx reads only what has changed, and warns only of what it reads
     return bool(result)
