@@ -10,7 +10,7 @@ LOCKS += requirements-gpu.lock
 READY := .venv/.ready-gpu
 endif
 
-.PHONY: help setup demo test book slurm sync lock clean
+.PHONY: help setup demo test book links slurm sync lock clean
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
@@ -40,6 +40,11 @@ test: sync  ## all tests: the notebooks' own, then those of the whole system
 
 book: setup  ## build the book: book/_build/html/index.html
 	$(BIN)/jupyter-book build . --path-output book --config book/_config.yml --toc book/_toc.yml -W --keep-going
+
+links: setup  ## ask every address that the book names on other hosts whether it is there (needs the network; runs no notebook)
+	mkdir -p book/_build
+	sed 's/execute_notebooks: .*/execute_notebooks: "off"/; s|: _ext$$|: ../_ext|' book/_config.yml > book/_build/links.yml
+	$(BIN)/jupyter-book build . --builder linkcheck --path-output book --config book/_build/links.yml --toc book/_toc.yml
 
 slurm: $(SLURM)/.ready  ## make .venv-slurm: the workflow engine that submits to Slurm, apart from the project
 
