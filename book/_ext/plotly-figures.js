@@ -39,7 +39,7 @@
     const figure = JSON.parse(box.querySelector("script").textContent);
     const place = box.querySelector(".plotly-place") ?? box.appendChild(document.createElement("div"));
     place.className = "plotly-place";
-    place.setAttribute("role", "img");
+    place.setAttribute("role", "figure"); // no img: it has buttons
     place.setAttribute("aria-label", label(figure));
     Plotly.newPlot(place, {
       data: figure.data,
