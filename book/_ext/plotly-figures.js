@@ -48,7 +48,8 @@
       config: {
         responsive: true,
         displaylogo: false,
-        displayModeBar: figure.frames?.length ? false : "hover", // an animation has its own controls
+        // an animation has its own controls, and on a phone the bar would lie over the title
+        displayModeBar: figure.frames?.length || matchMedia("(hover: none), (max-width: 600px)").matches ? false : "hover",
         showSendToCloud: false,
         plotlyServerURL: "",
       },
