@@ -10,7 +10,7 @@ LOCKS += requirements-gpu.lock
 READY := .venv/.ready-gpu
 endif
 
-.PHONY: help setup demo test book slurm sync lock clean
+.PHONY: help setup demo test book links slurm sync lock clean
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
@@ -40,6 +40,10 @@ test: sync  ## all tests: the notebooks' own, then those of the whole system
 
 book: setup  ## build the book: book/_build/html/index.html
 	$(BIN)/deeprehab book build --out book/_build --strict
+
+links: book  ## ask every address that the book names on other hosts whether it is there (needs the network)
+	$(BIN)/jupyter-book build book/_build/source --builder linkcheck --path-output book/_build/links \
+	  --config book/_build/source/book/_config.yml --toc book/_build/source/_toc.yml
 
 slurm: $(SLURM)/.ready  ## make .venv-slurm: the workflow engine that submits to Slurm, apart from the project
 

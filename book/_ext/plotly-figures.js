@@ -51,7 +51,7 @@
     const place = box.querySelector(".plotly-place") ?? box.appendChild(document.createElement("div"));
     place.className = "plotly-place";
     place.style.minWidth = box.dataset.minWidth ? `${box.dataset.minWidth}px` : ""; // the box scrolls, not the page
-    place.setAttribute("role", "img");
+    place.setAttribute("role", "figure"); // no img: it has buttons
     place.setAttribute("aria-label", label(figure));
     Plotly.newPlot(place, {
       data: figure.data,
@@ -60,7 +60,8 @@
       config: {
         responsive: true,
         displaylogo: false,
-        displayModeBar: figure.frames?.length ? false : "hover", // an animation has its own controls
+        // an animation has its own controls, and on a phone the bar would lie over the title
+        displayModeBar: figure.frames?.length || matchMedia("(hover: none), (max-width: 600px)").matches ? false : "hover",
         showSendToCloud: false,
         plotlyServerURL: "",
       },
