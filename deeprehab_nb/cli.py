@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['app', 'datasets', 'Dataset', 'Models', 'Settings', 'Root', 'Names', 'Everything', 'DeleteOriginals', 'AcceptChanged',
-           'benchmark', 'File', 'Cores', 'Gpus', 'PerGpu', 'results', 'Runs', 'Figures', 'ExperimentDigest',
-           'list_datasets', 'describe_dataset', 'write_sample_archive', 'download_datasets', 'verify_datasets',
-           'import_datasets', 'run_one', 'plan_benchmark', 'run_benchmark', 'show_status', 'print_costs',
-           'collect_results', 'rank_results', 'compare_results', 'main']
+           'benchmark', 'File', 'Cores', 'Gpus', 'PerGpu', 'results', 'Runs', 'Figures', 'ExperimentDigest', 'book',
+           'SiteFolder', 'list_datasets', 'describe_dataset', 'write_sample_archive', 'download_datasets',
+           'verify_datasets', 'import_datasets', 'run_one', 'plan_benchmark', 'run_benchmark', 'show_status',
+           'print_costs', 'collect_results', 'rank_results', 'compare_results', 'build_book', 'add_to_book', 'main']
 
 # %% ../nbs/cli.ipynb #93f34c40
 import os
@@ -623,6 +623,8 @@ def print_costs(
     from rich.console import Console
     from rich.progress import Progress
 
+    from deeprehab_nb.data.archive import in_archive
+    from deeprehab_nb.data.layout import dataset_folder
     from deeprehab_nb.files import check_target, whole_file
     from deeprehab_nb.models.zoo import check_model
 
@@ -630,6 +632,9 @@ def print_costs(
         raise UserError("Name datasets, or give --all for the sixty of the archive.")
     for name in model:
         check_model(name)
+    for name in names:
+        if not in_archive(name):
+            dataset_folder(name, root)  # raises, before Keras is loaded
     if csv is not None and check_target(csv).is_dir():
         raise UserError(f"{csv} is a folder; name a file in it.")
     hyperparameters = _hyperparameters(settings) if settings else None
@@ -728,13 +733,6 @@ def _check_before(metric: str | None, figures: Path | None) -> None:
         check_writable(figures)
 
 
-def _tables(runs: Path):
-    """Return the tables of a folder: those that are there, or those of the experiments in it."""
-    from deeprehab_nb.results.collected import collect, load_collected
-
-    return load_collected(runs) if (runs / "metrics.csv").exists() else collect(runs)
-
-
 @results.command("rank")
 def rank_results(
     runs: Runs = None,
@@ -743,6 +741,7 @@ def rank_results(
     figures: Figures = None,
 ) -> None:
     """Rank the networks, with the tests that say which of them differ: the paper's, or those of your own experiments."""
+    from deeprehab_nb.results.collected import tables_of
     from deeprehab_nb.results.published import published
     from deeprehab_nb.results.ranking import overall_ranks, scores
     from deeprehab_nb.results.tables import MAIN_METRIC
@@ -750,7 +749,7 @@ def rank_results(
     _check_before(metric, figures)
     if runs is None and experiment is not None:
         raise UserError("--experiment chooses among your own results; name their folder too.")
-    collected = None if runs is None else _tables(runs)
+    collected = None if runs is None else tables_of(runs)
     found = published() if collected is None else collected.results(experiment)
     metrics = [MAIN_METRIC[task] for task in found.tasks] if metric is None else [metric]
     ranked = [scores(found, name) for name in metrics]
@@ -765,7 +764,7 @@ def rank_results(
 
         charts = [chart for name in metrics for chart in ranking_charts(found, name)] + ([overall_chart(found)] if len(overall) else [])
         if collected is not None:
-            from deeprehab_nb.results.reproduced import size_chart
+            from deeprehab_nb.results.figures import size_chart
 
             charts += [chart for name in metrics if (chart := size_chart(collected, name, experiment))]
         save_charts(charts, figures)
@@ -807,12 +806,13 @@ def compare_results(
 ) -> None:
     """Lay your own results beside the published ones: difference, what the folds can resolve, a verdict for each network."""
     from deeprehab_nb.files import whole_file
+    from deeprehab_nb.results.collected import tables_of
     from deeprehab_nb.results.compared import compare
     from deeprehab_nb.results.published import published
     from deeprehab_nb.results.tables import MAIN_METRIC, METRICS
 
     _check_before(metric, figures)
-    found = compare(_tables(runs), published(), experiment)
+    found = compare(tables_of(runs), published(), experiment)
     metrics = list(MAIN_METRIC.values()) if metric is None else [metric]
     if not found.cells.metric.isin(metrics).any():
         raise UserError(f"There are no results with the metric {' or '.join(metrics)}.")
@@ -820,8 +820,8 @@ def compare_results(
         _print_comparison(METRICS[name].heading, found.cells[found.cells.metric == name], found.verdicts[found.verdicts.metric == name])
     typer.echo(found.source)
     if figures is not None:
+        from deeprehab_nb.results.compared import comparison_charts
         from deeprehab_nb.results.figures import save_charts
-        from deeprehab_nb.results.reproduced import comparison_charts
 
         charts = comparison_charts(found, metrics)
         save_charts(charts, figures)
@@ -860,6 +860,46 @@ def _print_comparison(title: str, cells, verdicts) -> None:
             "" if pd.isna(row.low) else f"{row.low:+.3f} to {row.high:+.3f}", row.verdict,
         ) for row in verdicts.itertuples()
     ])
+
+# %% ../nbs/cli.ipynb #4cea8371
+book = typer.Typer(no_args_is_help=True, help="Build this project's website, with your own results and recordings in it.")
+app.add_typer(book, name="book")
+SiteFolder = Annotated[Path, typer.Option("--out", metavar="DIR", help="The site's folder.")]
+
+
+@book.command("build")
+def build_book(
+    out: SiteFolder = Path("site"),
+    root: Annotated[Path | None, typer.Option(metavar="DIR", help="Show the recordings of this archive.")] = None,
+    runs: Annotated[Path | None, typer.Option("--results", metavar="RUNS", help="Show these experiments, or their collected tables, as reproduced results.")] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Pages executed at a time.", show_default="one for each core")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with status 1 if there was any warning.")] = False,
+) -> None:
+    """Execute the pages whose code or data are new, and render the site. It reads without a network."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from deeprehab_nb.book.site import build_site
+
+    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task("reading", total=None)
+        site = build_site(out, root, runs, jobs, lambda what, done, total: bar.update(task, description=what, completed=done, total=total or None))
+    for page, why in site.failed.items():
+        typer.echo(f"The page {page} stopped with {why}", err=True)
+    typer.echo(f"{site.n_pages} pages{f', {len(site.failed)} with an error' if site.failed else ''}. Open {site.index}")
+    if site.failed or strict and site.has_warnings:
+        raise typer.Exit(1)
+
+
+@book.command("add")
+def add_to_book(
+    run_folder: Annotated[Path, typer.Argument(help="The folder of a complete experiment, as `deeprehab run` has left it.")],
+    out: SiteFolder = Path("site"),
+) -> None:
+    """Give the report of an experiment a page in the site; the next build shows it."""
+    from deeprehab_nb.book.site import add_report
+
+    typer.echo(f"Added {add_report(run_folder, out)}")
 
 # %% ../nbs/cli.ipynb #8b893c10
 def main() -> None:

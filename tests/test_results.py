@@ -9,18 +9,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import COMMAND, deeprehab, refused
+from conftest import COMMAND, deeprehab, installed, refused
 from untrained import CLASSES, SCORES
 
 from deeprehab_nb.errors import UserError
 from deeprehab_nb.models.zoo import ARCHITECTURES
 from deeprehab_nb.results.charts import beside, dots
-from deeprehab_nb.results.collected import collect, load_collected
+from deeprehab_nb.results.collected import collect, load_collected, tables_of
 from deeprehab_nb.results.compared import compare
 from deeprehab_nb.results.figures import overall_chart, ranking_charts
 from deeprehab_nb.results.published import published
 from deeprehab_nb.results.ranking import COSTS, bootstrap, friedman, pairwise, scores
-from deeprehab_nb.results.reproduced import reproduced
 from deeprehab_nb.results.tables import Results
 
 KINDS = ("pdf", "png", "csv")
@@ -86,7 +85,7 @@ def test_a_bootstrap_interval():
 def ranked(tmp_path_factory):
     """The paper's ranking, with all figures."""
     folder = tmp_path_factory.mktemp("figures") / "deep"
-    done = deeprehab("results", "rank", "--figures", folder)
+    done = installed("results", "rank", "--figures", folder)
     assert done.returncode == 0, done.stderr
     return done.stdout, folder
 
@@ -226,7 +225,7 @@ def test_a_published_cell_stands_beside_ours(tree, tmp_path):
     for model in ("FCN", "H-Inception"):
         assert cells.published[model] == theirs[model] and cells.difference[model] == pytest.approx(cells.ours[model] - theirs[model])
         assert cells.within[model] == (cells.low[model] <= theirs[model] <= cells.high[model])
-    done = deeprehab("results", "compare", tmp_path, "--figures", tmp_path / "figures")
+    done = installed("results", "compare", tmp_path, "--figures", tmp_path / "figures")
     assert done.returncode == 0, done.stderr
     assert "published" in done.stdout and f"{theirs['FCN']:.3f}" in done.stdout and "not the paper's protocol" in done.stdout
 
@@ -268,7 +267,7 @@ def test_a_folder_that_cannot_be_written_is_refused_at_once(tmp_path):
 
 
 def test_the_reproduced_tables_are_real_and_say_what_made_them():
-    found = reproduced()
+    found = tables_of()
     assert not found.provenance.synthetic.any() and not found.metrics.synthetic.any() and found.incomplete.empty
     assert set(found.provenance.folder.map(lambda name: name.count("/"))) == {3}  # relative: no place on anybody's machine
     assert (found.provenance.data_digest.str.len() == 64).all() and found.settings.libraries.str.contains("keras").all()

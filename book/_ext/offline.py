@@ -6,8 +6,8 @@ Make the book complete in itself: it asks no other host for anything, not even f
 - Formulas are typeset by MathJax's single-file SVG build, taken from the package sphinx-mathjax-offline.
 """
 
+import html
 import json
-import os
 import shutil
 from importlib.metadata import distribution
 from importlib.resources import files
@@ -33,13 +33,21 @@ class PlotlyFigure:
             return None
         figure = data.content if isinstance(data.content, dict) else json.loads(data.string)
         figure.pop("config", None)  # names a server to send figures to
-        height = figure.get("layout", {}).get("height", 450)
+        layout = figure.get("layout", {})
         specification = json.dumps(figure, separators=(",", ":")).replace("</", "<\\/")
-        html = (
-            f'<div class="plotly-figure" style="min-height: {height}px">'
+        box = (
+            f'<div class="plotly-figure" style="min-height: {layout.get("height", 450)}px"{_scrolls(layout)}>'
             f'<script type="application/json">{specification}</script></div>'
         )
-        return [nodes.raw("", html, format="html", plotly=True)]
+        return [nodes.raw("", box, format="html", plotly=True)]
+
+
+def _scrolls(layout: dict) -> str:
+    """Return the attributes of a figure that may be wider than the page; it scrolls in its box, by the keyboard too."""
+    if not (min_width := (layout.get("meta") or {}).get("min_width")):
+        return ""
+    title = html.escape((layout.get("title") or {}).get("text", "Figure"))
+    return f' data-min-width="{min_width}" tabindex="0" role="region" aria-label="{title} (scrolls sideways on a narrow screen)"'
 
 
 def _copy_scripts(app: Sphinx) -> None:
@@ -66,7 +74,6 @@ def _set_mathjax(app: Sphinx, config) -> None:
 
 def setup(app: Sphinx) -> dict:
     """Register with Sphinx."""
-    os.environ["PLOTLY_RENDERER"] = "plotly_mimetype"  # for the kernels that the build starts
     load_mime_renders().append(PlotlyFigure)  # MyST-NB keeps this list; entry points would need an installed package
     app.connect("config-inited", _set_mathjax)
     app.connect("builder-inited", _copy_scripts)
