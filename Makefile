@@ -36,10 +36,10 @@ demo: setup  ## two networks on the synthetic sample archive: a table, and the r
 
 test: sync  ## all tests: the notebooks' own, then those of the whole system
 	$(BIN)/nbdev_test --path nbs --skip_file_re '^train.ipynb$$' --n_workers 2
-	$(BIN)/pytest tests -n 2 --dist loadfile
+	$(BIN)/pytest tests -n 2 --dist loadfile --no-loadscope-reorder
 
 book: setup  ## build the book: book/_build/html/index.html
-	$(BIN)/jupyter-book build . --path-output book --config book/_config.yml --toc book/_toc.yml -W --keep-going
+	$(BIN)/deeprehab book build --out book/_build --strict
 
 slurm: $(SLURM)/.ready  ## make .venv-slurm: the workflow engine that submits to Slurm, apart from the project
 
@@ -62,7 +62,7 @@ sync: setup  ## prove that the package is what the notebooks say, and that both 
 	$(BIN)/nbdev_clean; $(BIN)/nbdev_export; \
 	touch $(READY); \
 	for folder in nbs deeprehab_nb; do \
-	  diff -rq -x __pycache__ -x .ipynb_checkpoints "$$before/$$folder" $$folder || differ=1; \
+	  diff -rq -x __pycache__ -x .ipynb_checkpoints -x source "$$before/$$folder" $$folder || differ=1; \
 	done; \
 	if [ -n "$$differ" ]; then echo "These did not agree and have now been cleaned and exported: look at them and commit."; exit 1; fi
 

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['app', 'datasets', 'Dataset', 'Models', 'Settings', 'Root', 'Names', 'Everything', 'DeleteOriginals', 'AcceptChanged',
-           'benchmark', 'File', 'Cores', 'Gpus', 'PerGpu', 'results', 'Runs', 'Figures', 'ExperimentDigest',
-           'list_datasets', 'describe_dataset', 'write_sample_archive', 'download_datasets', 'verify_datasets',
-           'import_datasets', 'run_one', 'plan_benchmark', 'run_benchmark', 'show_status', 'print_costs',
-           'collect_results', 'rank_results', 'compare_results', 'main']
+           'benchmark', 'File', 'Cores', 'Gpus', 'PerGpu', 'results', 'Runs', 'Figures', 'ExperimentDigest', 'book',
+           'SiteFolder', 'list_datasets', 'describe_dataset', 'write_sample_archive', 'download_datasets',
+           'verify_datasets', 'import_datasets', 'run_one', 'plan_benchmark', 'run_benchmark', 'show_status',
+           'print_costs', 'collect_results', 'rank_results', 'compare_results', 'build_book', 'add_to_book', 'main']
 
 # %% ../nbs/cli.ipynb #93f34c40
 import os
@@ -57,9 +57,9 @@ def _complete_dataset(incomplete: str) -> list[str]:
 
 
 def _complete_model(incomplete: str) -> list[str]:
-    from deeprehab_nb.models.zoo import ARCHITECTURES
+    from deeprehab_nb.models.zoo import ARCHITECTURES, installed_models
 
-    return [name for name in ARCHITECTURES if name.startswith(incomplete)]
+    return [name for name in [*ARCHITECTURES, *installed_models()] if name.startswith(incomplete)]
 
 
 Dataset = Annotated[str, typer.Argument(help="Name of a dataset.", autocompletion=_complete_dataset)]
@@ -199,7 +199,7 @@ def write_sample_archive(
     typer.echo(f"Wrote {len(SAMPLE_DATASETS)} synthetic datasets to {root}: {', '.join(SAMPLE_DATASETS)}")
 
 # %% ../nbs/cli.ipynb #14ffc720
-Names = Annotated[list[str], typer.Argument(metavar="[DATASET]...", help="Names of datasets.", autocompletion=_complete_dataset)]
+Names = Annotated[list[str], typer.Argument(metavar="DATASET", help="Names of datasets.", autocompletion=_complete_dataset)]
 Everything = Annotated[bool, typer.Option("--all", help="All sixty datasets of the archive.")]
 DeleteOriginals = Annotated[bool, typer.Option("--delete-originals", help="Delete a dataset's published files once they are converted.")]
 
@@ -623,6 +623,8 @@ def print_costs(
     from rich.console import Console
     from rich.progress import Progress
 
+    from deeprehab_nb.data.archive import in_archive
+    from deeprehab_nb.data.layout import dataset_folder
     from deeprehab_nb.files import check_target, whole_file
     from deeprehab_nb.models.zoo import check_model
 
@@ -630,6 +632,9 @@ def print_costs(
         raise UserError("Name datasets, or give --all for the sixty of the archive.")
     for name in model:
         check_model(name)
+    for name in names:
+        if not in_archive(name):
+            dataset_folder(name, root)  # raises, before Keras is loaded
     if csv is not None and check_target(csv).is_dir():
         raise UserError(f"{csv} is a folder; name a file in it.")
     hyperparameters = _hyperparameters(settings) if settings else None
@@ -855,6 +860,46 @@ def _print_comparison(title: str, cells, verdicts) -> None:
             "" if pd.isna(row.low) else f"{row.low:+.3f} to {row.high:+.3f}", row.verdict,
         ) for row in verdicts.itertuples()
     ])
+
+# %% ../nbs/cli.ipynb #4cea8371
+book = typer.Typer(no_args_is_help=True, help="Build this project's website, with your own results and recordings in it.")
+app.add_typer(book, name="book")
+SiteFolder = Annotated[Path, typer.Option("--out", metavar="DIR", help="The site's folder.")]
+
+
+@book.command("build")
+def build_book(
+    out: SiteFolder = Path("site"),
+    root: Annotated[Path | None, typer.Option(metavar="DIR", help="Show the recordings of this archive.")] = None,
+    runs: Annotated[Path | None, typer.Option("--results", metavar="RUNS", help="Show these experiments, or their collected tables, as reproduced results.")] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Pages executed at a time.", show_default="one for each core")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with status 1 if there was any warning.")] = False,
+) -> None:
+    """Execute the pages whose code or data are new, and render the site. It reads without a network."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from deeprehab_nb.book.site import build_site
+
+    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task("reading", total=None)
+        site = build_site(out, root, runs, jobs, lambda what, done, total: bar.update(task, description=what, completed=done, total=total or None))
+    for page, why in site.failed.items():
+        typer.echo(f"The page {page} stopped with {why}", err=True)
+    typer.echo(f"{site.n_pages} pages{f', {len(site.failed)} with an error' if site.failed else ''}. Open {site.index}")
+    if site.failed or strict and site.has_warnings:
+        raise typer.Exit(1)
+
+
+@book.command("add")
+def add_to_book(
+    run_folder: Annotated[Path, typer.Argument(help="The folder of a complete experiment, as `deeprehab run` has left it.")],
+    out: SiteFolder = Path("site"),
+) -> None:
+    """Give the report of an experiment a page in the site; the next build shows it."""
+    from deeprehab_nb.book.site import add_report
+
+    typer.echo(f"Added {add_report(run_folder, out)}")
 
 # %% ../nbs/cli.ipynb #8b893c10
 def main() -> None:

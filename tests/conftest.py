@@ -1,5 +1,7 @@
 """What the tests of the whole system share: data, the installed command, and what a refusal looks like."""
 
+import contextlib
+import io
 import os
 import re
 import shutil
@@ -7,12 +9,14 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 import untrained
 
+from deeprehab_nb.cli import main
 from deeprehab_nb.data import load_fold, write_sample
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -21,13 +25,46 @@ _ASIDE = ("DEEPREHAB_DATA", "FORCE_COLOR", "PY_COLORS", "GITHUB_ACTIONS")  # a d
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in _ASIDE}
 
 
-def deeprehab(*args, env=None, cwd=None, timeout=300):
-    """Run the installed command; by default in an empty folder that is removed, with an empty archive."""
+SLOWEST = "chaos estimators benchmark checkpoint golden models experiment cost slurm book results collect download".split()
+
+
+def pytest_collection_modifyitems(items):
+    """Let the files that take longest begin, so that at the end no worker is left with one of them."""
+    order = {f"test_{name}.py": number for number, name in enumerate(SLOWEST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
+
+
+def installed(*args, env=None, cwd=None, timeout=300):
+    """Run the installed command in a process of its own; by default in an empty folder that is removed, with an empty archive."""
     with tempfile.TemporaryDirectory() as scratch:
         return subprocess.run(
             [COMMAND, *map(str, args)], cwd=cwd or scratch, env=ENVIRONMENT | {"DEEPREHAB_DATA": scratch} | (env or {}),
             capture_output=True, text=True, timeout=timeout, check=False,
         )
+
+
+def deeprehab(*args, env=None, cwd=None):
+    """Do the same in this process, which has loaded the libraries already; each command is run by `installed` once."""
+    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", errors) for errors in ("strict", "backslashreplace"))
+    with tempfile.TemporaryDirectory() as scratch, pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        for name in _ASIDE:
+            patch.delenv(name, raising=False)
+        for name, value in ({"DEEPREHAB_DATA": scratch} | (env or {})).items():
+            patch.setenv(name, value)
+        patch.setattr(sys, "argv", [str(COMMAND), *map(str, args)])
+        warnings.resetwarnings()
+        for category in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):  # as outside of tests
+            warnings.simplefilter("ignore", category)
+        warnings.showwarning = lambda *warning: sys.stderr.write(warnings.formatwarning(*warning[:4]))
+        with contextlib.chdir(cwd or scratch), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            try:
+                main()
+                status = 0
+            except SystemExit as end:
+                status = end.code or 0
+    for stream in (out, err):
+        stream.seek(0)
+    return subprocess.CompletedProcess(args, status, out.read(), err.read())
 
 
 def sentence(text, *named):

@@ -6,7 +6,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from conftest import change, deeprehab, load, refused, sentence
+from conftest import change, deeprehab, installed, load, refused, sentence
 
 from deeprehab_nb.data import load_fold
 from deeprehab_nb.errors import UserError
@@ -150,7 +150,7 @@ class Hostile:
 def test_a_pickle_that_runs_a_command_is_refused(copy_of, tmp_path):
     folder, marker, out = copy_of(), tmp_path / "marker", tmp_path / "out"
     change("y_train", objects(Hostile(f"touch {marker}")))(folder)
-    refused(deeprehab("run", folder.name, "--root", folder.parents[1], "--out", out), "y_train_fold0.npy", "system")
+    refused(installed("run", folder.name, "--root", folder.parents[1], "--out", out), "y_train_fold0.npy", "system")
     assert not marker.exists() and not out.exists()
 
 

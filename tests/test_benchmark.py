@@ -10,7 +10,7 @@ import time
 
 import nbformat
 import pytest
-from conftest import COMMAND, ENVIRONMENT, ROOT, deeprehab, refused
+from conftest import COMMAND, ENVIRONMENT, ROOT, deeprehab, installed, refused
 from synthetic_archive import write_archive
 
 from deeprehab_nb.data import records
@@ -50,7 +50,7 @@ def half(sample, tmp_path_factory):
     path = write(place / "half.yaml", sample, place / "runs", (
         f"datasets: [{CLASSES}, {SCORES}]\nmodels: [FCN: {TINY}, DisjointCNN: {{pool_size: 500}}]\nepochs: 2\n"
     ))
-    return path, deeprehab("benchmark", "run", path, env={"CUDA_VISIBLE_DEVICES": "3,5"})  # GPUs in name only
+    return path, installed("benchmark", "run", path, env={"CUDA_VISIBLE_DEVICES": "3,5"})  # GPUs in name only
 
 
 def test_what_fails_is_listed_and_stops_nothing_else(half):
@@ -89,7 +89,7 @@ def test_anybody_can_look(half):
     for done in (deeprehab("benchmark", "status", path), deeprehab("benchmark", "plan", path, "--no-trial")):
         assert done.returncode == 0, done.stderr
         assert "2 of 4 cells complete, 0 left, 2 failed" in done.stdout
-    assert "Not running" in deeprehab("benchmark", "status", path).stdout
+    assert "Not running" in installed("benchmark", "status", path).stdout
     assert "rests on 2 cells that are done" in deeprehab("benchmark", "plan", path, "--no-trial").stdout
 
 
@@ -99,11 +99,11 @@ def test_starting_again_does_what_is_missing_and_a_change_makes_other_cells(half
     write(path, sample, path.parent / "runs", f"datasets: [{CLASSES}]\nmodels: [FCN: {TINY}, FCN: {{n_filters: [2, 2, 2]}}]\nepochs: 2\n")
     planned = deeprehab("benchmark", "plan", path, "--no-trial", "--cells").stdout
     assert "1 of 2 cells complete, 1 left, 0 failed" in planned
-    done = deeprehab("benchmark", "run", path)
+    done = installed("benchmark", "run", path)
     assert done.returncode == 0, done.stderr
     assert "2 of 2 cells complete" in done.stdout and {p: p.stat().st_mtime_ns for p in kept} == kept
     assert "more than one setting; all are kept, told apart" in done.stdout  # in the collected tables
-    again = deeprehab("benchmark", "run", path)
+    again = installed("benchmark", "run", path)
     assert again.returncode == 0 and {p: p.stat().st_mtime_ns for p in kept} == kept
 
 
@@ -129,7 +129,7 @@ def test_one_at_a_time_stopped_and_limited(sample, tmp_path):
     assert re.search(r"after \d+ epoch", json.loads((folder / "cell.json").read_text())["message"])
 
     write(path, sample, out, f"{options}resources: {{time_limit: 0.25, retries: 0}}\n")  # a quarter of a minute
-    done = deeprehab("benchmark", "run", path)
+    done = installed("benchmark", "run", path)
     assert done.returncode == 1 and "The time limit of 0.25 minutes was reached." in done.stderr, done.stderr
     assert (folder / ".run0.checkpoint").read_bytes() and nbformat.read(folder / "failed.ipynb", as_version=4)
 
@@ -157,7 +157,7 @@ def test_all_of_the_paper_is_planned(whole):
 
 def test_a_machine_of_which_nothing_is_known_is_tried_out(sample, tmp_path):
     path = write(tmp_path / "new.yaml", sample, tmp_path / "runs", f"datasets: [{CLASSES}]\nmodels: [FCN, GRU]\n")
-    first = deeprehab("benchmark", "plan", path)
+    first = installed("benchmark", "plan", path)
     assert "The estimate rests on a trial of FCN, GRU here and the paper's costs." in first.stdout, first.stderr
     kept = (tmp_path / "runs" / ".benchmark" / "trial.json").read_bytes()
     again = deeprehab("benchmark", "plan", path)

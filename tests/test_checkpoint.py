@@ -95,7 +95,7 @@ HEAVY = ("STGCN", "H-Inception")  # they take long to compile, so all their batc
 
 @pytest.mark.parametrize("model", GOLDEN_HYPERPARAMETERS)
 def test_every_network_ends_the_same(tmp_path, model):
-    """Stopped before the last and smaller batch of an epoch, and built anew."""
+    """Stopped before the last and smaller batch of an epoch, and built anew: so two trainings from one seed give one network too."""
     small = GOLDEN_HYPERPARAMETERS[model]
     network_of = architecture(model, small | {"dropout": 0.3} if "dropout" in small else small)
     rng, n_cases = np.random.default_rng(0), 24 if model in HEAVY else 20

@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ENVIRONMENT, ROOT, deeprehab, listed, refused
+from conftest import ENVIRONMENT, ROOT, deeprehab, installed, listed, refused
 
 import deeprehab_nb
 from deeprehab_nb.data import collections, records
@@ -16,24 +16,24 @@ SLOW = ("keras", "tensorflow", "sklearn", "pandas", "matplotlib", "plotly", "pap
 def test_version_is_that_of_the_settings():
     settings = (ROOT / "settings.ini").read_text(encoding="utf-8")
     assert f"\nversion = {deeprehab_nb.__version__}\n" in settings
-    done = deeprehab("--version")
+    done = installed("--version")
     assert (done.returncode, done.stdout) == (0, f"deeprehab-nb {deeprehab_nb.__version__}\n")
 
 
 def test_help_lists_the_commands():
-    done = deeprehab("--help")
+    done = installed("--help")
     assert done.returncode == 0 and done.stderr == ""
     for command in ("run", "datasets"):
         assert f" {command} " in done.stdout
 
 
 def test_an_option_that_cannot_be_read():
-    done = deeprehab("run", SAMPLE_DATASETS[0], "--epochs", "many")
+    done = installed("run", SAMPLE_DATASETS[0], "--epochs", "many")
     assert done.returncode == 2 and "'--epochs'" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_the_archive_is_listed_and_no_name_is_cut_in_a_pipe():
-    done = deeprehab("datasets", "list", env={"COLUMNS": "40"})
+    done = installed("datasets", "list", env={"COLUMNS": "40"})
     assert done.stdout.startswith("60 datasets")
     assert listed(done) == [record.dataset for record in records()]
 
@@ -68,13 +68,13 @@ def test_info_of_a_record_without_files():
 
 
 def test_info_of_synthetic_files(sample):
-    done = deeprehab("datasets", "info", "Synthetic_clf_bn_ArmRaise", "--root", sample)
+    done = installed("datasets", "info", "Synthetic_clf_bn_ArmRaise", "--root", sample)
     assert done.returncode == 0
     assert "yes: made up by a program" in done.stdout and "45 frames, 15 joints of 3 values" in done.stdout
 
 
 def test_the_sample_is_the_same_every_time(sample, tmp_path):
-    done = deeprehab("datasets", "sample", tmp_path / "again")
+    done = installed("datasets", "sample", tmp_path / "again")
     assert done.returncode == 0 and "synthetic" in done.stdout
     first, again = ({p.relative_to(root): p.read_bytes() for p in root.rglob("*.*")} for root in (sample, tmp_path / "again"))
     assert len(first) == 4 * (1 + 3 * 4) and first == again
@@ -85,7 +85,7 @@ def test_the_sample_is_the_same_every_time(sample, tmp_path):
 ])
 def test_names_are_completed(sample, words, expected):
     asked = {"_DEEPREHAB_COMPLETE": "complete_bash", "COMP_WORDS": f"deeprehab {words}", "COMP_CWORD": str(len(words.split()))}
-    assert deeprehab(env=asked | {"DEEPREHAB_DATA": str(sample)}).stdout.split() == expected
+    assert installed(env=asked | {"DEEPREHAB_DATA": str(sample)}).stdout.split() == expected
 
 
 @pytest.mark.parametrize("code, slow", [

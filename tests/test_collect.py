@@ -12,7 +12,7 @@ import hostile
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import COMMAND, deeprehab, refused, sentence
+from conftest import COMMAND, deeprehab, installed, refused, sentence
 from untrained import CLASSES, SCORES, VERSIONS, experiments, made_up, write
 
 from deeprehab_nb.errors import UserError
@@ -498,7 +498,7 @@ def test_the_command_writes_the_tables_and_says_what_is_missing(tree, tmp_path):
     out = shutil.copytree(tree, tmp_path / "runs")
     for folder in sorted(out.glob("regression/*/*/*")):
         (folder / "ensemble.json").unlink()
-    done = deeprehab("results", "collect", out)
+    done = installed("results", "collect", out)
     assert (done.returncode, done.stderr) == (0, "")
     assert sorted(path.name for path in (out / "collected").iterdir()) == [f"{name}.csv" for name in TABLES]
     said = [" ".join(line.split()) for line in done.stdout.splitlines()]

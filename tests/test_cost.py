@@ -3,7 +3,7 @@
 import csv
 
 import pytest
-from conftest import deeprehab, refused
+from conftest import deeprehab, installed, refused
 
 from deeprehab_nb.backend import keras
 from deeprehab_nb.errors import UserError
@@ -12,7 +12,7 @@ from deeprehab_nb.models.zoo import architecture
 
 
 def test_all_published_counts_are_found(tmp_path):
-    done = deeprehab("cost", "--all", "--csv", tmp_path / "costs.csv", timeout=900)
+    done = installed("cost", "--all", "--csv", tmp_path / "costs.csv", timeout=900)
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith(
         "parameters: 540 of 540 equal the published ones.\nFLOPs: 540 of 540 equal the published ones.\n"

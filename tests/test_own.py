@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import deeprehab, refused, sentence
+from conftest import deeprehab, installed, refused, sentence
 
 from deeprehab_nb.data import load_fold
 from deeprehab_nb.data.info import read_info
@@ -551,7 +551,7 @@ def test_progress_and_report(folder, root):
 
 
 def test_the_command_imports_and_a_network_can_be_run_on_it(folder, root):
-    done = deeprehab("datasets", "import", "--from", folder, "--root", root, "--name", "Mine", "--folds", "2", "--n-timepoints", "24")
+    done = installed("datasets", "import", "--from", folder, "--root", root, "--name", "Mine", "--folds", "2", "--n-timepoints", "24")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"Wrote {root / 'classification' / 'Mine'}: 16 recordings of 4 people, for classification\n")
     fold = load_fold("Mine", 1, root)

@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from conftest import deeprehab, listed
+from conftest import deeprehab, installed, listed
 
 from deeprehab_nb.data import load_fold, local_datasets, record
 from deeprehab_nb.data.npy import read_array
@@ -54,7 +54,7 @@ def test_every_real_dataset_loads(real):
 
 
 def test_a_network_learns_from_real_recordings(real, tmp_path):
-    done = deeprehab(
+    done = installed(
         "run", "UIPRMDKinect_clf_bn_DS", "--model=LITEMV", "--epochs=10", "--runs=1", "--root", real, "--out", tmp_path
     )
     assert done.returncode == 0 and done.stdout.startswith("Ensemble of 1 run: accuracy "), done.stderr

@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 import pytest
-from conftest import change, deeprehab, load, refused, sentence
+from conftest import change, deeprehab, installed, load, refused, sentence
 
 from deeprehab_nb.data import load_fold, local_datasets
 from deeprehab_nb.data.info import read_info
@@ -113,7 +113,7 @@ def test_what_cannot_be_right_is_not_converted(copy_of, damage, named):
 def test_a_bad_dataset_does_not_stop_the_others(sample, tmp_path):
     root = shutil.copytree(sample, tmp_path / "archive")
     (root / "classification" / CLASSES / "fold1" / "x_test_fold1.npy").write_bytes(b"no array")
-    done = deeprehab("datasets", "import", "--root", root)
+    done = installed("datasets", "import", "--root", root)
     assert done.returncode == 1
     sentence(done.stderr.strip(), "x_test_fold1.npy")
     assert len(list(root.rglob(STORE))) == 3
@@ -183,7 +183,7 @@ def test_verify_writes_what_is_known_of_all_files(copy_of, tmp_path):
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["files"]["info.json"] = {"sha256": sha256(folder / "info.json"), "size": (folder / "info.json").stat().st_size}
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    done = deeprehab("datasets", "verify", "--root", folder.parents[1], "--manifest", tmp_path / "all.json")
+    done = installed("datasets", "verify", "--root", folder.parents[1], "--manifest", tmp_path / "all.json")
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "all.json").read_text())["datasets"] == {folder.name: {"info.json": manifest["files"]["info.json"]}}
 

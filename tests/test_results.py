@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import COMMAND, deeprehab, refused
+from conftest import COMMAND, deeprehab, installed, refused
 from untrained import CLASSES, SCORES
 
 from deeprehab_nb.errors import UserError
@@ -85,7 +85,7 @@ def test_a_bootstrap_interval():
 def ranked(tmp_path_factory):
     """The paper's ranking, with all figures."""
     folder = tmp_path_factory.mktemp("figures") / "deep"
-    done = deeprehab("results", "rank", "--figures", folder)
+    done = installed("results", "rank", "--figures", folder)
     assert done.returncode == 0, done.stderr
     return done.stdout, folder
 
@@ -225,7 +225,7 @@ def test_a_published_cell_stands_beside_ours(tree, tmp_path):
     for model in ("FCN", "H-Inception"):
         assert cells.published[model] == theirs[model] and cells.difference[model] == pytest.approx(cells.ours[model] - theirs[model])
         assert cells.within[model] == (cells.low[model] <= theirs[model] <= cells.high[model])
-    done = deeprehab("results", "compare", tmp_path, "--figures", tmp_path / "figures")
+    done = installed("results", "compare", tmp_path, "--figures", tmp_path / "figures")
     assert done.returncode == 0, done.stderr
     assert "published" in done.stdout and f"{theirs['FCN']:.3f}" in done.stdout and "not the paper's protocol" in done.stdout
 

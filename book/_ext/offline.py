@@ -8,7 +8,6 @@ Make the book complete in itself: it asks no other host for anything, not even f
 
 import html
 import json
-import os
 import shutil
 from importlib.metadata import distribution
 from importlib.resources import files
@@ -75,7 +74,6 @@ def _set_mathjax(app: Sphinx, config) -> None:
 
 def setup(app: Sphinx) -> dict:
     """Register with Sphinx."""
-    os.environ["PLOTLY_RENDERER"] = "plotly_mimetype"  # for the kernels that the build starts
     load_mime_renders().append(PlotlyFigure)  # MyST-NB keeps this list; entry points would need an installed package
     app.connect("config-inited", _set_mathjax)
     app.connect("builder-inited", _copy_scripts)

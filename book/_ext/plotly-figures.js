@@ -28,14 +28,34 @@
     return { ...layout, template };
   }
 
+  // Bodies beside each other are drawn as high as there is room; where it is narrow, as on a phone, their arms would be cut off.
+  function fit(layout, width) {
+    const scenes = Object.keys(layout).filter(name => /^scene\d*$/.test(name) && layout[name].aspectratio);
+    const scale = Math.min(1, width / scenes.length / (0.45 * (layout.height ?? 450)));
+    for (const name of scenes) {
+      const { x, y, z } = layout[name].aspectratio;
+      layout[name].aspectratio = { x: x * scale, y: y * scale, z: z * scale };
+    }
+    return layout;
+  }
+
+  // what a screen reader says of a figure: its title, or what its axes show
+  function label({ layout = {} }) {
+    const axes = ["yaxis", "xaxis"].map(name => layout[name]?.title?.text).filter(Boolean).join(" against ");
+    const text = layout.title?.text || axes || layout.meta?.description || "";
+    return `Figure${text && ": "}${text.replace(/<br>/g, ", ").replace(/<[^>]*>/g, "")}`;
+  }
+
   function draw(box) {
     const figure = JSON.parse(box.querySelector("script").textContent);
     const place = box.querySelector(".plotly-place") ?? box.appendChild(document.createElement("div"));
     place.className = "plotly-place";
     place.style.minWidth = box.dataset.minWidth ? `${box.dataset.minWidth}px` : ""; // the box scrolls, not the page
+    place.setAttribute("role", "img");
+    place.setAttribute("aria-label", label(figure));
     Plotly.newPlot(place, {
       data: figure.data,
-      layout: dress(figure.layout ?? {}),
+      layout: fit(dress(figure.layout ?? {}), box.clientWidth),
       frames: figure.frames ?? [],
       config: {
         responsive: true,

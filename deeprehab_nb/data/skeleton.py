@@ -350,12 +350,12 @@ def animate(
     ]
     pause = 1000 / fps * (frames[-1] / (len(frames) - 1) if len(frames) > 1 else 1)
     fig.update_layout(
-        height=440, margin=dict(l=5, r=5, t=40 if any(titles) else 10, b=5), font_color=_GREY,
+        height=460, margin=dict(l=5, r=5, t=40 if any(titles) else 10, b=5),
+        template_layout_font_color=_GREY,  # not the figure's own: a page that is light or dark may set a better one
         paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)",
         modebar=dict(bgcolor="rgba(0,0,0,0)", color=_GREY, activecolor=BLUE),
         **_controls(frames, pause, redraw=solid),
     )
-    fig.update_annotations(font_color=_GREY)
     (_frame_scenes if solid else _frame_axes)(fig, people)
     return fig
 
@@ -388,13 +388,13 @@ def _controls(frames: np.ndarray, pause: float, redraw: bool) -> dict:
         updatemenus=[
             dict(
                 type="buttons", direction="left", showactive=False, buttons=buttons, x=0, xanchor="left", y=0,
-                yanchor="top", pad=dict(t=22, l=4), bgcolor=faint, bordercolor=faint, font_color=_GREY,
+                yanchor="top", pad=dict(t=8, l=4), bgcolor=faint, bordercolor=faint,
             )
         ],
         sliders=[
             dict(
-                steps=steps, x=0.17, len=0.81, y=0, yanchor="top", pad=dict(t=8), bgcolor=faint,
-                bordercolor=faint, tickcolor=_GREY, activebgcolor=BLUE, font_color=_GREY,
+                steps=steps, x=0.02, len=0.96, y=0, yanchor="top", pad=dict(t=22), bgcolor=faint,  # below the buttons: a phone is narrow
+                bordercolor=faint, tickcolor=_GREY, activebgcolor=BLUE,
                 currentvalue=dict(prefix="frame ", xanchor="right"),
             )
         ],

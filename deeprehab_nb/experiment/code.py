@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ..errors import UserError
-from ..models.zoo import ARCHITECTURES, check_model
+from ..models.zoo import find_model
 
 # %% ../../nbs/experiment/code.ipynb #2274a9f1
 _SHARED = (
@@ -56,7 +56,7 @@ def code_version(model: str) -> dict[str, str]:
     Parameters
     ----------
     model : str
-        Published name of the network, or one that was added to the zoo.
+        Name of the network.
 
     Returns
     -------
@@ -67,10 +67,16 @@ def code_version(model: str) -> dict[str, str]:
     Raises
     ------
     UserError
-        If the network is unknown, or the backend that Keras would load is not installed.
+        If the network is unknown or has no file, or the backend that Keras would load is not installed.
     """
-    found = ARCHITECTURES[check_model(model)]
+    found = find_model(model)
     module = found.partition(":")[0] if isinstance(found, str) else found.__module__
+    try:
+        found_in = find_spec(module)
+    except (ImportError, ValueError):  # ValueError: a notebook, or what was typed
+        found_in = None
+    if found_in is None or not found_in.has_location:
+        raise UserError(f"The network {model} is in {module}, which is no file; write its class into a module, whose code can be told apart later.")
     backend = _backend()
     digest = source_digest(*(f"deeprehab_nb.{shared}" for shared in _SHARED), module)
     try:

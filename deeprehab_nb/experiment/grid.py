@@ -22,7 +22,7 @@ from ..data.recordings import local_folds
 from ..errors import UserError, check_name, shown, suggest
 from .store import Experiment
 from ..files import home_path, read_file
-from ..models.zoo import ARCHITECTURES, check_model
+from ..models.zoo import ARCHITECTURES, check_model, find_model
 
 # %% ../../nbs/experiment/grid.ipynb #2bba8f2f
 READY = Path(str(files("deeprehab_nb"))) / "workflow"
@@ -204,7 +204,7 @@ def _models(said: dict, path: Path) -> list[tuple[str, dict[str, object]]]:
             json.dumps(hyperparameters, allow_nan=False)
         except (TypeError, ValueError):
             raise UserError(f"A hyperparameter of {name} in the file {path} is neither a finite number nor text, nor a list of such.") from None
-    changed = [(name, hyperparameters) for name, hyperparameters in models if hyperparameters and isinstance(ARCHITECTURES[name], str)]
+    changed = [(name, hyperparameters) for name, hyperparameters in models if hyperparameters and isinstance(find_model(name), str)]
     if changed:  # in a process of its own: Keras would fill this one's memory for as long as the benchmark runs
         done = subprocess.run([sys.executable, "-c", _CHECK], input=json.dumps(changed), stdout=subprocess.PIPE, text=True, check=True)
         if done.stdout:

@@ -5,16 +5,18 @@
 # %% ../../nbs/models/zoo.ipynb #545a4bb8
 from __future__ import annotations
 
+from functools import cache
 from importlib import import_module
+from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
-from ..errors import check_name
+from ..errors import UserError, check_name
 
 if TYPE_CHECKING:  # importing these loads Keras
     from deeprehab_nb.models.architecture import Architecture
 
 # %% auto #0
-__all__ = ['ARCHITECTURES', 'check_model', 'architecture']
+__all__ = ['ARCHITECTURES', 'installed_models', 'find_model', 'check_model', 'architecture']
 
 # %% ../../nbs/models/zoo.ipynb #e616e7d2
 ARCHITECTURES: dict[str, str | type[Architecture]] = {
@@ -28,12 +30,25 @@ ARCHITECTURES: dict[str, str | type[Architecture]] = {
     "DisjointCNN": "deeprehab_nb.models.disjointcnn:DisjointCNN",
     "STGCN": "deeprehab_nb.models.stgcn:STGCN",
 }
-"""Published name of each network, and where its class is, or the class itself: add your own here."""
+"""Published name of each network, and where its class is, or the class itself. Your own may be added for this process."""
+
+
+@cache
+def installed_models() -> dict[str, str]:
+    """Return the networks that installed packages name under ``deeprehab_nb.models``, and where the class of each is."""
+    return {point.name: point.value for point in entry_points(group="deeprehab_nb.models")}
+
+
+def find_model(name: str) -> str | type[Architecture]:
+    """Return where the class of a network is, or the class; raises UserError with the nearest names if there is none. Does not load Keras."""
+    known = ARCHITECTURES if name in ARCHITECTURES else installed_models() | ARCHITECTURES  # a published name stays what it is
+    return known[check_name(name, known, "model")]
 
 
 def check_model(name: str) -> str:
-    """Return ``name`` if the zoo has it; raises UserError with the nearest names otherwise. Does not load Keras."""
-    return check_name(name, ARCHITECTURES, "model")
+    """Return ``name`` if it is a network's; raises UserError with the nearest names otherwise. Does not load Keras."""
+    find_model(name)
+    return name
 
 
 def architecture(name: str, hyperparameters: dict[str, object] | None = None) -> Architecture:
@@ -43,7 +58,7 @@ def architecture(name: str, hyperparameters: dict[str, object] | None = None) ->
     Parameters
     ----------
     name : str
-        A key of `ARCHITECTURES`.
+        A key of `ARCHITECTURES`, or of `installed_models`.
     hyperparameters : dict, optional
         Those that differ from the paper's.
 
@@ -55,10 +70,13 @@ def architecture(name: str, hyperparameters: dict[str, object] | None = None) ->
     Raises
     ------
     UserError
-        If the name, or a hyperparameter, is unknown or impossible.
+        If the name, or a hyperparameter, is unknown or impossible, or the module of an installed network cannot be imported.
     """
-    found = ARCHITECTURES[check_model(name)]
+    found = find_model(name)
     if isinstance(found, str):
         module, class_name = found.split(":")
-        found = getattr(import_module(module), class_name)
+        try:
+            found = getattr(import_module(module), class_name)
+        except (ImportError, AttributeError) as error:
+            raise UserError(f"The network {name} should be at {found}, but cannot be imported ({error}); install its package again.") from None
     return found.from_hyperparameters(hyperparameters or {})

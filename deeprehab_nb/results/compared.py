@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+import scipy  # its part for statistics is loaded when it is needed
 
 from ..data.archive import in_archive, record
 from ..experiment.store import Experiment
@@ -149,7 +149,7 @@ def _verdict(cells: pd.DataFrame) -> dict[str, object]:
     compared = cells[cells.kind == OTHER_PROTOCOL] if like.empty else like
     means, within = compared.groupby("dataset").scaled.mean(), compared.within.dropna()
     n, mean = len(means), means.mean()
-    half = stats.t.ppf((1 + _LEVEL) / 2, n - 1) * means.sem() if n > 1 else np.nan
+    half = scipy.stats.t.ppf((1 + _LEVEL) / 2, n - 1) * means.sem() if n > 1 else np.nan
     low, high = mean - half, mean + half
     if compared.empty:
         verdict = "nothing to compare"

@@ -12,7 +12,7 @@ from itertools import combinations
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+import scipy  # its part for statistics is loaded when it is needed
 
 from ..errors import UserError, check_name
 from .tables import METRICS, Metric, Results
@@ -141,7 +141,7 @@ def friedman(found: Scores) -> tuple[float, float]:
         raise UserError(f"The Friedman test needs three networks and two datasets; there are {table.shape[1]} and {len(table)}.")
     if (table.nunique(axis=1) == 1).all():
         return 0.0, 1.0  # all tied everywhere
-    result = stats.friedmanchisquare(*(table[model] for model in table))
+    result = scipy.stats.friedmanchisquare(*(table[model] for model in table))
     return float(result.statistic), float(result.pvalue)
 
 
@@ -161,7 +161,7 @@ def pairwise(found: Scores) -> pd.DataFrame:
     rows = []
     for first, second in combinations(found.order(), 2):
         gain = (sign * (table[first] - table[second])).round(_DIGITS)
-        p = float(stats.wilcoxon(gain, zero_method="wilcox").pvalue) if gain.any() else 1.0
+        p = float(scipy.stats.wilcoxon(gain, zero_method="wilcox").pvalue) if gain.any() else 1.0
         rows.append((first, second, int((gain > 0).sum()), int((gain == 0).sum()), int((gain < 0).sum()), float(gain.mean()), p))
     pairs = pd.DataFrame(rows, columns=["first", "second", "wins", "ties", "losses", "difference", "p"])
     return pairs.assign(p_holm=multipletests(pairs.p, method="holm")[1])
@@ -224,7 +224,7 @@ def bootstrap(found: Scores, n_resamples: int = 2000, level: float = 0.95, seed:
         folds = rng.integers(len(part), size=(int(here.sum()), len(part)))
         drawn[here] = part[folds].mean(axis=1)
     drawn = drawn.round(_DIGITS)
-    ranks = stats.rankdata(-drawn if found.metric.higher_is_better else drawn, axis=2).mean(axis=1)
+    ranks = scipy.stats.rankdata(-drawn if found.metric.higher_is_better else drawn, axis=2).mean(axis=1)
     tails = [(1 - level) / 2, (1 + level) / 2]
     (mean_low, mean_high), (rank_low, rank_high) = (np.quantile(values, tails, axis=0) for values in (drawn.mean(axis=1), ranks))
     return pd.DataFrame({

@@ -7,7 +7,7 @@ __all__ = ['interval']
 
 # %% ../../nbs/results/resolution.ipynb #be1e6b4a
 import numpy as np
-from scipy import stats
+import scipy  # its part for statistics is loaded when it is needed
 
 from ..errors import UserError, check_name
 from .tables import METRICS
@@ -63,7 +63,7 @@ def interval(metric: str, truth: np.ndarray, predicted: np.ndarray, level: float
     if truth.ndim != 1 or truth.shape != predicted.shape or not len(truth):
         raise UserError(f"An interval needs one prediction for each case; there are {predicted.size} for {truth.size} cases.")
     if metric == "accuracy":
-        bounds = stats.binomtest(int(np.sum(truth == predicted)), len(truth)).proportion_ci(level, method="exact")
+        bounds = scipy.stats.binomtest(int(np.sum(truth == predicted)), len(truth)).proportion_ci(level, method="exact")
         return float(bounds.low), float(bounds.high)
     if metric == "balanced_accuracy":
         samples, statistic = [(predicted == truth)[truth == c].astype(float) for c in np.unique(truth)], _mean_of_classes
@@ -71,7 +71,7 @@ def interval(metric: str, truth: np.ndarray, predicted: np.ndarray, level: float
         errors = np.abs(predicted - truth)
         samples, statistic = [errors / np.maximum(np.abs(truth + 1), np.finfo(float).eps) if metric == "mape" else errors], _root_mean_square if metric == "rmse" else _mean
     samples = [np.repeat(s, 2) if len(s) == 1 else s for s in samples]  # SciPy wants two; all draws of them are alike
-    bounds = stats.bootstrap(
+    bounds = scipy.stats.bootstrap(
         samples, statistic, n_resamples=_RESAMPLES, vectorized=True, confidence_level=level, method="percentile", rng=np.random.default_rng(_SEED),
         batch=max(1, _AT_ONCE // len(truth)),
     ).confidence_interval

@@ -446,7 +446,7 @@ class RehabClassifier(_RehabEstimator, BaseClassifier):
     Parameters
     ----------
     model : str
-        Name of the network, a key of `deeprehab_nb.models.zoo.ARCHITECTURES`.
+        Name of the network, a key of `deeprehab_nb.models.zoo.ARCHITECTURES`, or of ``installed_models()`` there.
     hyperparameters : dict, optional
         Those of the network that differ from the paper's.
     skeleton : Skeleton, optional

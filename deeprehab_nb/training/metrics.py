@@ -7,13 +7,6 @@ __all__ = ['classification_metrics', 'regression_metrics']
 
 # %% ../../nbs/training/metrics.ipynb #bc6bf1a4
 import numpy as np
-from sklearn.metrics import (
-    accuracy_score,
-    mean_absolute_error,
-    mean_absolute_percentage_error,
-    recall_score,
-    root_mean_squared_error,
-)
 
 # %% ../../nbs/training/metrics.ipynb #56ab0b45
 def classification_metrics(truth: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
@@ -30,6 +23,8 @@ def classification_metrics(truth: np.ndarray, predicted: np.ndarray) -> dict[str
     dict
         ``accuracy`` and ``balanced_accuracy``, in [0, 1].
     """
+    from sklearn.metrics import accuracy_score, recall_score  # it takes a second to load
+
     present = np.unique(truth)
     return {
         "accuracy": float(accuracy_score(truth, predicted)),
@@ -52,6 +47,8 @@ def regression_metrics(truth: np.ndarray, predicted: np.ndarray) -> dict[str, fl
         ``rmse`` and ``mae`` in the score's unit; ``mape``, a fraction, on values shifted by 1 so that a score of zero
         does not divide by zero.
     """
+    from sklearn.metrics import mean_absolute_error, mean_absolute_percentage_error, root_mean_squared_error
+
     return {
         "rmse": float(root_mean_squared_error(truth, predicted)),
         "mae": float(mean_absolute_error(truth, predicted)),
