@@ -246,18 +246,18 @@ def _means(costs: pd.DataFrame, cost: str, models: list[str]) -> pd.Series:
 def _overview(results: Results) -> tuple[pd.DataFrame, str]:
     """Return ranks, means and costs of the networks that have results of all tasks that there are, best rank first, and how they were made."""
     found = {task: scores(results, MAIN_METRIC[task]) for task in results.tasks}
+    said = [f"{task.capitalize()}: {of_task.statement()}" for task, of_task in found.items()]
     columns = {}
     for task, of_task in found.items():
         columns |= {f"rank_{task}": of_task.ranks().mean(), f"mean_{of_task.metric.name}": of_task.table.mean()}
     if len(found) == 2:
         columns = {"rank_overall": overall_ranks(*found.values())} | columns
+        said.insert(0, "Overall: the mean of the mean ranks of either task, so both count alike.")
     table = pd.DataFrame(columns).dropna().rename_axis("model")
     costs = pd.DataFrame({cost: _means(results.costs, cost, list(table.index)) for cost in COSTS})
-    said = " ".join(f"{task.capitalize()}: {of_task.statement()}" for task, of_task in found.items())
-    return table.join(costs).sort_values(table.columns[0], kind="stable").reset_index(), said
+    return table.join(costs).sort_values(table.columns[0], kind="stable").reset_index(), " ".join(said)
 
 
-_OVERALL = "Overall: the mean of the mean ranks of either task, so both count alike."
 _OVER_ALL = "Costs and parameters: geometric mean over all datasets, of both tasks; times are of the machine that they were measured on."
 
 
@@ -280,7 +280,7 @@ def overview_chart(results: Results) -> Chart:
     return bubbles(
         "overview", "Mean rank against cost", Bubbles(table.model, table.trainable_params, ranks, costs), table.rename(columns={c: f"{c}_geometric_mean" for c in COSTS}),
         f"Area of a mark: number of trainable parameters, from {table.trainable_params.min():,.0f} to {table.trainable_params.max():,.0f}. "
-        f"{_OVER_ALL} {_OVERALL if 'both tasks' in ranks else ''} {said} {results.source}", "mean rank (1 is the best)", "parameters",
+        f"{_OVER_ALL} {said} {results.source}", "mean rank (1 is the best)", "parameters",
     )
 
 
@@ -293,7 +293,7 @@ def overview_table(results: Results) -> Table:
     headings |= {"trainable_params": "parameters", "flops": "million FLOPs", "training_time_s": "training (s)", "inference_time_s": None}
     return Table(
         "overview", table.assign(trainable_params=table.trainable_params.round().astype("Int64"), flops=table.flops / 1e6),
-        f"Classification, regression: mean ranks. {_OVER_ALL} FLOPs: of one prediction; training: of one run. {_OVERALL} {said} {results.source}", 2, headings,
+        f"Classification, regression: mean ranks. {_OVER_ALL} FLOPs: of one prediction; training: of one run. {said} {results.source}", 2, headings,
     )
 
 # %% ../../nbs/results/figures.ipynb #db757c60
