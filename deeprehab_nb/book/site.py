@@ -91,12 +91,11 @@ def _contents(root: Path | None, experiments: list[str]) -> dict:
 
     contents = yaml.safe_load((SOURCE / "book" / "_toc.yml").read_text(encoding="utf-8"))
     if root is not None:
-        from deeprehab_nb.data.layout import local_datasets
+        from deeprehab_nb.data.archive import collections
+        from deeprehab_nb.data.gallery import all_collections
 
         archive = next(chapter for part in contents["parts"] for chapter in part["chapters"] if chapter["file"] == "nbs/data/archive")
-        known = [section["file"] for section in archive["sections"]]
-        own = dict.fromkeys(f"collections/{dataset.rpartition('_')[0] or dataset}" for dataset in local_datasets(root))
-        archive["sections"] += [{"file": name} for name in own if name not in known]
+        archive["sections"] += [{"file": f"collections/{name}"} for name in all_collections(root) if name not in collections()]
     if experiments:
         at = next(i for i, part in enumerate(contents["parts"]) if part["caption"] == "Results") + 1
         contents["parts"].insert(at, {"caption": "Experiments", "chapters": [{"file": name} for name in experiments]})

@@ -30,7 +30,7 @@ from .recordings import local_folds
 from .sample import write_sample
 from .skeleton import BLUE, VERMILION, animate, project, strip
 from ..errors import UserError, suggest
-from ..results.charts import Chart, heat_map
+from ..results.charts import Chart, credited, heat_map, mention
 from ..results.published import published
 from ..results.ranking import scores
 from ..results.tables import MAIN_METRIC
@@ -355,10 +355,6 @@ def _files(s: Seen, n_cases: int) -> str:
 
 # %% ../../nbs/data/gallery.ipynb #796a917d
 #| code-fold: true
-def _code(function: str) -> str:
-    return f"Code: deeprehab_nb.data.gallery.{function}."
-
-
 def _figure(height: int, **layout) -> plotly.graph_objects.Figure:
     import plotly.graph_objects as go
 
@@ -382,6 +378,7 @@ def _print(height: float, n_panels: int = 1):
     return figure, axes
 
 
+@credited
 def size_chart(collection: Collection) -> Chart | None:
     """Draw the numbers of recordings and of people of each dataset; None where the paper has none of its datasets."""
     if not collection.records:
@@ -405,7 +402,7 @@ def size_chart(collection: Collection) -> Chart | None:
         figure.legend(loc="outside upper center", ncols=2, fontsize=7, frameon=False)
         return figure
 
-    note = f"The paper's table of datasets. {_code('size_chart')}"
+    note = "The paper's table of datasets."
     return Chart(f"{collection.name}-sizes", f"Recordings and people of {collection.name}", data, note, interactive, static)
 
 # %% ../../nbs/data/gallery.ipynb #ec1e28a9
@@ -513,6 +510,7 @@ def _legend(figure: matplotlib.figure.Figure, colours: dict[str, str]) -> None:
     figure.legend(handles=[Patch(color=colour, label=name) for name, colour in colours.items()], loc="outside upper center", ncols=len(colours), fontsize=7, frameon=False)
 
 
+@credited
 def distribution_charts(collection: Collection) -> list[Chart]:
     """
     Draw how often each class occurs, or how scores are spread, in each dataset and fold.
@@ -531,7 +529,7 @@ def distribution_charts(collection: Collection) -> list[Chart]:
         if seen := [s for s in collection.seen.values() if s.task == task]:
             made_up = next((s.synthetic for s in seen if s.synthetic), "")
             how = "Boxes: quartiles and median; whiskers reach to the last point within 1.5 times the box's width; dots: recordings." if task == "regression" else "Bars: numbers of recordings."
-            note = f"{made_up}{how} All datasets: training and test part of the first fold together. From the files under the root. {_code('distribution_charts')}"
+            note = f"{made_up}{how} All datasets: training and test part of the first fold together. From the files under the root."
             charts.append(draw(collection, seen, note))
     return charts
 
@@ -548,6 +546,7 @@ def needs_data(collection: Collection, what: str) -> IPython.display.HTML:
 
 # %% ../../nbs/data/gallery.ipynb #84878ef6
 #| code-fold: true
+@credited
 def skeleton_chart(collection: Collection) -> Chart | None:
     """Draw the joints of a collection's first dataset and what links them; None where there are no files."""
     if not collection.seen:
@@ -585,7 +584,7 @@ def skeleton_chart(collection: Collection) -> Chart | None:
     lone = "" if skeleton.links else " Its info.json links no joints."
     note = (
         f"{s.synthetic}{s.dataset}, fold {s.folds[0]}, test recording {e.number}, {e.target}, first frame; {skeleton.n_joints} joints of {skeleton.n_dims} values.{lone} "
-        f"Which axis points up is a guess. {_code('skeleton_chart')}"
+        f"Which axis points up is a guess."
     )
     return Chart(f"{collection.name}-skeleton", f"The skeleton of {collection.name}", data, note, interactive, static)
 
@@ -636,13 +635,14 @@ def strips(collection: Collection) -> list[IPython.display.HTML]:
     for s in collection.seen.values():
         e, content = s.examples[0], BytesIO()
         strip(e.x, s.info.skeleton, n_frames=6).savefig(content, format="png", dpi=90)
-        caption = html.escape(f"{s.synthetic}{s.dataset}, fold {s.folds[0]}, test recording {e.number}, {e.target}. {_code('strips')}")
+        caption = html.escape(f"{s.synthetic}{s.dataset}, fold {s.folds[0]}, test recording {e.number}, {e.target}.") + f" Made by {mention('deeprehab_nb.data.gallery.strips')}."
         image = f'<img alt="Six poses" src="data:image/png;base64,{base64.b64encode(content.getvalue()).decode()}">'
         pictures.append(HTML(f'<figure class="poses">{image}<figcaption class="chart-note">{caption}</figcaption></figure>'))
     return pictures
 
 # %% ../../nbs/data/gallery.ipynb #431b9f89
 #| code-fold: true
+@credited
 def results_charts(collection: Collection) -> list[Chart]:
     """
     Draw the published results on the datasets of a collection: values by its task's main metric, and ranks.
@@ -665,7 +665,7 @@ def results_charts(collection: Collection) -> list[Chart]:
     values, ranks = (table[order].rename(index=collection.short) for table in (found.table, found.ranks()))
     if len(ranks) > 1:
         ranks.loc["mean rank"] = ranks.mean()
-    said = f"{found.statement()} Networks from the best mean rank within the collection on the left. {paper.source} {_code('results_charts')}"
+    said = f"{found.statement()} Networks from the best mean rank within the collection on the left. {paper.source}"
     few = "Ranks on a few datasets of one study say little about another study."
     return [_slim(chart) for chart in (
         heat_map(f"{collection.name}-{metric.name}", f"{metric.heading} on each dataset of {collection.name}", values, said, metric.title, reverse=not metric.higher_is_better, row_height=28),
