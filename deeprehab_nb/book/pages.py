@@ -162,9 +162,13 @@ def _execute(notebook: "NotebookNode", seconds: int):
     from jupyter_cache.executors.utils import single_nb_execution
     from traitlets.config import Config
 
+    from deeprehab_nb.experiment.notebook import silent_kernel
+
     with TemporaryDirectory() as place, TemporaryDirectory() as sockets:
         config = Config(KernelManager={"transport": "ipc", "ip": f"{sockets}/kernel"})  # pages side by side could choose the same port
-        return single_nb_execution(notebook, cwd=place, timeout=seconds, allow_errors=False, config=config)
+        return single_nb_execution(
+            notebook, cwd=place, timeout=seconds, allow_errors=False, config=config, kernel_manager_class=silent_kernel(lambda process: None),
+        )
 
 
 def _package_digest() -> str:
@@ -221,7 +225,8 @@ def execute_pages(
                 name, result = running[future], future.result()
                 _take_outputs(pages[name], result.nb)
                 if result.err is None:
-                    kept.cache_notebook_bundle(CacheBundleIn(result.nb, name), check_validity=False, overwrite=True)
+                    bundle = CacheBundleIn(result.nb, name, data={"execution_seconds": result.time})
+                    kept.cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
                 else:
                     failed[name] = f"{result.err.ename}: {result.err.evalue}" if hasattr(result.err, "ename") else str(result.err).strip()
                 if look is not None:
