@@ -323,7 +323,7 @@ def cost_table(
         network = networks[model, dataset], sizes[dataset]
         if network not in known:  # some datasets are of one size
             known[network] = _measure(*network, latency)
-            keras.utils.clear_session()  # hundreds of networks need not stay in memory
+            keras.utils.clear_session(free_memory=latency)  # hundreds of networks need not stay in memory; to look for it takes long
         rows[model, dataset] = known[network] | _beside(known[network], paper)
         if report:
             report(number / len(pairs))
