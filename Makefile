@@ -34,8 +34,7 @@ $(READY): $(LOCKS) pyproject.toml
 demo: setup  ## two networks on the synthetic sample archive: a table, and the reports as pages
 	@$(BIN)/python book/demo.py
 
-test: sync  ## all tests: the notebooks' own, then those of the whole system
-	$(BIN)/nbdev_test --path nbs --skip_file_re '^train.ipynb$$' --n_workers 2
+test: sync book  ## all tests: the notebooks' own, which run when the book is built, then those of the whole system
 	$(BIN)/pytest tests -n 2 --dist loadfile --no-loadscope-reorder
 
 book: setup  ## build the book: book/_build/html/index.html
