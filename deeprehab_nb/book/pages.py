@@ -82,6 +82,7 @@ def read_page(path: str | os.PathLike) -> "NotebookNode | None":
             cell.id = f"cell-{number}"  # not a random one, or the page would be another one each time
     else:
         notebook = nbformat.reads(text, as_version=4)
+    notebook.metadata["language_info"] = {"name": "python", "pygments_lexer": "ipython3"}
     for cell in notebook.cells:
         if cell.cell_type == "code":
             _translate(cell)
@@ -172,9 +173,10 @@ def _execute(notebook: "NotebookNode", seconds: int):
 
 
 def _package_digest() -> str:
-    digest = hashlib.sha256()
-    for path in sorted(Path(str(files("deeprehab_nb"))).rglob("*")):
-        if path.suffix in (".py", ".csv", ".json", ".yaml") and path.is_file():
+    """Return a digest of the package's modules and tables, without those that make the book."""
+    digest, package = hashlib.sha256(), Path(str(files("deeprehab_nb")))
+    for path in sorted(package.rglob("*")):
+        if path.suffix in (".py", ".csv", ".json", ".yaml") and path.is_file() and not path.is_relative_to(package / "book"):
             digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
 

@@ -20,12 +20,14 @@ from ..errors import UserError
 from ..files import alone, check_writable, read_file, whole_file
 
 # %% ../../nbs/book/site.ipynb #98e6a7fe
-SOURCE = Path(str(files("deeprehab_nb.book"))) / "source"
+_PACKAGE = Path(str(files("deeprehab_nb")))
+SOURCE = _PACKAGE / "book" / "source"
 """The book's source; in a checkout links to ``nbs`` and ``book``, in an installed package their copies."""
 
 _TEMPLATE = "nbs/data/collection"
 _MARK = ".deeprehab-book"
 _CARRIED = ("book/_config.yml", "book/references.bib", "book/_ext/*.*", "book/_static/*")
+_SHOWN = "workflow/profiles/*/*"  # of the package; pages include these
 
 # %% ../../nbs/book/site.ipynb #7e9b11c2
 _MOST = 2**26  # bytes of a report
@@ -76,7 +78,7 @@ def add_report(run_folder: str | os.PathLike, out: str | os.PathLike) -> Path:
 
 def _own(out: str | os.PathLike) -> Path:
     """Return the site's folder, made if need be; what is there and is not a site is not touched."""
-    out = check_writable(out)
+    out = check_writable(out).resolve()
     mark = out / _MARK
     if not mark.exists():
         if taken := [name for name in ("html", "source", "cache", "doctrees", "experiments") if (out / name).exists()]:
@@ -155,16 +157,16 @@ def _relink(text: str, page: str, notebooks: Container[str]) -> str:
     return re.sub(r"\]\(([\w./-]+)\.md(?=[)#])", suffix, text)
 
 
-def _write(files: dict[str, bytes], folder: Path) -> None:
+def _write(content: dict[str, bytes], folder: Path) -> None:
     """Make a folder hold these files and no others; what has not changed keeps its date."""
     for path in [path for path in folder.rglob("*") if path.is_file()]:
-        if path.relative_to(folder).as_posix() not in files:
+        if path.relative_to(folder).as_posix() not in content:
             path.unlink()
-    for name, content in files.items():
+    for name, bytes_ in content.items():
         path = folder / name
-        if not path.is_file() or path.read_bytes() != content:
+        if not path.is_file() or path.read_bytes() != bytes_:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
+            path.write_bytes(bytes_)
 
 # %% ../../nbs/book/site.ipynb #cdd595f0
 @dataclass(frozen=True)
@@ -222,7 +224,7 @@ def build_site(
     import yaml
 
     inputs = {name: _folder(given) for name, given in (("root", root), ("runs", results)) if given is not None}
-    look = look or (lambda *_: None)
+    look, jobs = look or (lambda *_: None), jobs or os.cpu_count() or 1
     out = _own(out)
     with alone(out / ".lock", f"The site in {out} is being built by another process; wait for it, or choose another folder."):
         index = out / "html" / "index.html"
@@ -231,12 +233,13 @@ def build_site(
         contents = _contents(inputs.get("root"), experiments)
         notebooks, texts = _read_pages(contents, out, inputs)
         mine = {name: notebook for name, notebook in notebooks.items() if name not in experiments}
-        failed = execute_pages(mine, out / "cache", jobs or os.cpu_count() or 1, look=lambda *done: look("executing pages", *done))
-        files = {f"{name}.ipynb": nbformat.writes(notebook).encode() for name, notebook in notebooks.items()}
-        files |= {f"{name}.md": text.encode() for name, text in texts.items()}
-        files |= {path.relative_to(SOURCE).as_posix(): path.read_bytes() for pattern in _CARRIED for path in sorted(SOURCE.glob(pattern)) if path.is_file()}
-        files["_toc.yml"] = yaml.safe_dump(contents, sort_keys=False).encode()
-        _write(files, out / "source")
+        failed = execute_pages(mine, out / "cache", jobs, look=lambda *done: look("executing pages", *done))
+        content = {f"{name}.ipynb": nbformat.writes(notebook).encode() for name, notebook in notebooks.items()}
+        content |= {f"{name}.md": text.encode() for name, text in texts.items()}
+        carried = [(SOURCE, pattern) for pattern in _CARRIED] + [(_PACKAGE, _SHOWN)]
+        content |= {path.relative_to(top).as_posix(): path.read_bytes() for top, pattern in carried for path in sorted(top.glob(pattern)) if path.is_file()}
+        content["_toc.yml"] = yaml.safe_dump(contents, sort_keys=False).encode()
+        _write(content, out / "source")
         look("rendering", 0, 1)
         has_warnings = _render(out)
         index.write_text(
