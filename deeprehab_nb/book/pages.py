@@ -173,10 +173,10 @@ def _execute(notebook: "NotebookNode", seconds: int):
 
 
 def _package_digest() -> str:
-    """Return a digest of the package's modules and tables, without those that make the book."""
+    """Return a digest of the package's modules and tables, without those that make the book and nbdev's index."""
     digest, package = hashlib.sha256(), Path(str(files("deeprehab_nb")))
     for path in sorted(package.rglob("*")):
-        if path.suffix in (".py", ".csv", ".json", ".yaml") and path.is_file() and not path.is_relative_to(package / "book"):
+        if path.suffix in (".py", ".csv", ".json", ".yaml") and path.name != "_modidx.py" and path.is_file() and not path.is_relative_to(package / "book"):
             digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
 
