@@ -21,7 +21,7 @@ const reader = {
   // figures are drawn anew for another theme
   dressed() {
     const ink = getComputedStyle(document.documentElement).getPropertyValue("--pst-color-text-base").trim();
-    return [...document.querySelectorAll(".js-plotly-plot")].every(place => place.layout?.template?.layout?.font?.color === ink);
+    return [...document.querySelectorAll(".plotly-figure .js-plotly-plot")].every(place => place.layout?.template?.layout?.font?.color === ink);
   },
 
   // the page scrolls to the side

@@ -299,7 +299,7 @@ def about(collection: Collection) -> IPython.display.HTML:
             ("A dataset", f"{span('n_samples', 'recordings')} of {span('n_subjects', 'people')}, in {span('n_folds', 'folds')}, split by person"),
         ]
         if others:
-            facts.append(("Of the same study", ", ".join(link(f"{name}.html", name) for name in others)))
+            facts.append(("Of the same study", ", ".join(f'<span data-page="collections/{name}">{name}</span>' for name in others)))
     else:
         facts.append(("Study", "not one of the paper's archive: a collection of the folder that this page was made with"))
     missing = [d for d in collection.datasets if d not in here]
