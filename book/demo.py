@@ -12,8 +12,9 @@ from itertools import product
 from pathlib import Path
 
 import pandas as pd
-import yaml
 
+from deeprehab_nb.book.pages import read_page
+from deeprehab_nb.book.site import render
 from deeprehab_nb.data.sample import SAMPLE_DATASETS, write_sample
 from deeprehab_nb.experiment.store import Experiment, load_ensemble
 
@@ -47,21 +48,17 @@ def build_pages(experiments: list[Experiment], results: pd.DataFrame) -> Path:
     settings = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in SETTINGS.items())
     linked = results.reset_index()
     linked["network"] = [f"[{e.model}](/{e.folder / 'experiment.ipynb'})" for e in experiments]
-    (OUT / "index.md").write_text(
+    text = (
         "# A demonstration\n> Two networks on each dataset of the synthetic sample archive\n\n"
         f"{linked.fillna('').to_markdown(index=False)}\n\nEnsembles on fold 0 of each dataset ({settings}). The recordings are "
-        "**synthetic**, made by a program: the figures show that everything works, and say nothing about patients.\n",
-        encoding="utf-8",
+        "**synthetic**, made by a program: the figures show that everything works, and say nothing about patients.\n"
     )
     chapters = [{"file": str(e.folder / "experiment"), "title": f"{e.model} on {e.dataset}"} for e in experiments]
-    toc = {"format": "jb-book", "root": str(OUT / "index"), "chapters": chapters}
-    (OUT / "_toc.yml").write_text(yaml.safe_dump(toc), encoding="utf-8")
-    command = [Path(sys.executable).parent / "jupyter-book", "build", ".", "--config", "book/_config.yml"]
-    build = [*command, "--path-output", OUT, "--toc", OUT / "_toc.yml", "-W", "--keep-going", "-q"]
-    done = subprocess.run(build, capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.exit(done.stdout + done.stderr)
-    return (OUT / "_build" / "html" / OUT / "index.html").resolve()
+    notebooks = {str(e.folder / "experiment"): read_page(e.folder / "experiment.ipynb") for e in experiments}
+    site = (OUT / "site").resolve()
+    if render({"format": "jb-book", "root": "demo", "chapters": chapters}, notebooks, {"demo": text}, site):
+        sys.exit("The pages have faults; they are named above.")
+    return site / "html" / "index.html"
 
 
 def main() -> None:
