@@ -282,7 +282,7 @@ def render(contents: dict, notebooks: dict, texts: dict[str, str], out: Path) ->
     if result:
         shutil.rmtree(out / "doctrees")  # Sphinx reads only what has changed, and warns only of what it reads
     index.write_text(
-        f'<!DOCTYPE html><html lang="en"><title>deeprehab-nb</title><meta http-equiv="refresh" content="0; url={contents["root"]}.html">'
+        f'<!DOCTYPE html><html lang="en"><title>deeprehab-nb</title><link rel="icon" href="_static/favicon.svg"><meta http-equiv="refresh" content="0; url={contents["root"]}.html">'
         f'<a href="{contents["root"]}.html">deeprehab-nb</a></html>\n', encoding="utf-8",
     )
     return bool(result)

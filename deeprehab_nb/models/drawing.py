@@ -544,7 +544,7 @@ class Drawing:
         return self.svg.replace("<svg ", '<svg style="color: black; background: white" ', 1)  # nothing is around it
 
     def _repr_html_(self) -> str:
-        return f'<div style="overflow-x: auto">{self.svg}</div>'
+        return f'<div style="overflow-x: auto" tabindex="0" role="region" aria-label="Drawing">{self.svg}</div>'
 
 
 def draw(network: keras.Model) -> Drawing:
