@@ -65,7 +65,7 @@ sync: setup  ## prove that the package is what the notebooks say, and that both 
 	$(BIN)/nbdev_clean; $(BIN)/nbdev_export; \
 	touch $(READY); \
 	for folder in nbs deeprehab_nb; do \
-	  diff -rq -x __pycache__ -x .ipynb_checkpoints -x source "$$before/$$folder" $$folder || differ=1; \
+	  diff -rq -x __pycache__ -x .ipynb_checkpoints -x source -x reference "$$before/$$folder" $$folder || differ=1; \
 	done; \
 	if [ -n "$$differ" ]; then echo "These did not agree and have now been cleaned and exported: look at them and commit."; exit 1; fi
 

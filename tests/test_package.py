@@ -53,6 +53,7 @@ def test_wheel_holds_the_whole_package(wheel):
         content = {name: archive.read(name) for name in archive.namelist()}
     package = {name for name in tracked() if Path(name).parts[0] == "deeprehab_nb" and (ROOT / name).is_file()}
     package |= {f"deeprehab_nb/book/source/{name}" for name in tracked() if Path(name).parts[0] in ("nbs", "book") and name != "book/demo.py"}
+    package |= {f"deeprehab_nb/models/reference/{Path(name).name}" for name in tracked() if name.startswith("tests/golden/")}
     assert {"deeprehab_nb/data/archive.csv", "deeprehab_nb/experiment/train.ipynb", "deeprehab_nb/cli.py", "deeprehab_nb/workflow/Snakefile"} < package
     about = {name for name in content if ".dist-info/" in name}
     assert set(content) - about == package

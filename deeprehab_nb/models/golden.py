@@ -7,19 +7,19 @@ __all__ = ['GOLDEN', 'GOLDEN_SKELETON', 'GOLDEN_HYPERPARAMETERS', 'Comparison', 
 
 # %% ../../nbs/models/golden.ipynb #bcb681ff
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 
-import deeprehab_nb
 from ..data.archive import Task
 from ..data.skeleton import Skeleton
 from .layers import hand_crafted_filters
 from .zoo import architecture
 from ..training.loop import Schedule, predict, train
 
-GOLDEN = Path(deeprehab_nb.__file__).parents[1] / "tests" / "golden"
-"""The golden files of a checkout; they are not part of the installed package."""
+GOLDEN = Path(str(files("deeprehab_nb.models"))) / "reference"
+"""The golden files; in a checkout a link to ``tests/golden``, in an installed package their copies."""
 GOLDEN_SKELETON = Skeleton(n_joints=4, n_dims=3, kinematic_tree=((0, 1, 2), (0, 3)))
 GOLDEN_HYPERPARAMETERS: dict[str, dict[str, object]] = {
     "FCN": {"n_filters": (8, 12, 8)},
