@@ -80,6 +80,7 @@ def test_a_site_shows_the_results_recordings_and_reports_of_its_owner(monkeypatc
     assert "ZeroDivisionError" in pages["nbs/broken.html"]
     assert "42" in pages["book/start.html"] and 'href="../nbs/results/reproduced.html"' in pages["book/start.html"]
     assert "ready" in pages["experiments/Synthetic_clf_bn_ArmRaise-fold0-FCN.html"]
+    assert "FCN on Synthetic_clf_bn_ArmRaise, fold 0" in pages["book/start.html"]
     assert "Synthetic_clf_bn" in pages["collections/Synthetic_clf_bn.html"] and "collections/Synthetic_reg.html" in pages
     assert "H-Inception" in pages["nbs/results/reproduced.html"] and "UIPRMDKinect" not in pages["nbs/results/reproduced.html"]
     for name, text in pages.items():

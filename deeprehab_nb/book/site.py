@@ -100,8 +100,14 @@ def _contents(root: Path | None, experiments: list[str]) -> dict:
         archive["sections"] += [{"file": f"collections/{name}"} for name in all_collections(root) if name not in collections()]
     if experiments:
         at = next(i for i, part in enumerate(contents["parts"]) if part["caption"] == "Results") + 1
-        contents["parts"].insert(at, {"caption": "Experiments", "chapters": [{"file": name} for name in experiments]})
+        contents["parts"].insert(at, {"caption": "Experiments", "chapters": [{"file": name, "title": _title(name)} for name in experiments]})
     return contents
+
+
+def _title(experiment: str) -> str:
+    """Say in the table of contents what a report is of; its heading is that of the template."""
+    dataset, fold, model = re.fullmatch(r"experiments/(.+)-fold(\d+)-(.+)", experiment).groups()
+    return f"{model} on {dataset}, fold {fold}"
 
 
 def _names(contents: dict) -> Iterator[str]:
@@ -224,7 +230,7 @@ def build_site(
     look, jobs = look or (lambda *_: None), jobs or os.cpu_count() or 1
     out = _own(out)
     with alone(out / ".lock", f"The site in {out} is being built by another process; wait for it, or choose another folder."):
-        experiments = sorted(f"experiments/{path.stem}" for path in (out / "experiments").glob("*.ipynb"))
+        experiments = sorted(f"experiments/{path.stem}" for path in (out / "experiments").glob("*-fold*-*.ipynb"))
         contents = _contents(inputs.get("root"), experiments)
         notebooks, texts = _read_pages(contents, out, inputs)
         mine = {name: notebook for name, notebook in notebooks.items() if name not in experiments}
