@@ -41,7 +41,7 @@ def installed_models() -> dict[str, str]:
 
 def find_model(name: str) -> str | type[Architecture]:
     """Return where the class of a network is, or the class; raises UserError with the nearest names if there is none. Does not load Keras."""
-    known = ARCHITECTURES if name in ARCHITECTURES else installed_models() | ARCHITECTURES  # a published name stays what it is
+    known = installed_models() | ARCHITECTURES  # a published name stays what it is
     return known[check_name(name, known, "model")]
 
 
