@@ -406,6 +406,8 @@ def run_one(
     settings: Settings = [],  # noqa: B006 - typer's way to say a list
     checkpoint_epochs: Annotated[int, typer.Option(help="Keep an unfinished run every so many epochs; 0 for never.")] = 0,
     checkpoint_seconds: Annotated[int, typer.Option(help="And every so many seconds; 0 for never.")] = 60,
+    side_by_side: Annotated[int, typer.Option(help="Runs that are trained at the same time; 0 for as many as the machine can.")] = 0,
+    threads: Annotated[int, typer.Option(help="Threads of each training; more than one round differently, and seldom gain much.")] = 1,
 ) -> None:
     """Train one network on one fold, several times, and report the ensemble. Goes on where it was interrupted."""
     from deeprehab_nb.experiment.notebook import execute
@@ -415,6 +417,7 @@ def run_one(
     experiment = Experiment(
         dataset, fold, model, root=root, out=out, epochs=epochs, runs=runs, batch_size=batch_size, seed=seed,
         hyperparameters=_hyperparameters(settings), checkpoint_epochs=checkpoint_epochs, checkpoint_seconds=checkpoint_seconds,
+        side_by_side=side_by_side, threads=threads,
     )
     try:
         with progress(f"{model} on {dataset}, fold {fold}") as show:

@@ -163,12 +163,12 @@ def _execute(notebook: "NotebookNode", seconds: int):
     from jupyter_cache.executors.utils import single_nb_execution
     from traitlets.config import Config
 
-    from deeprehab_nb.experiment.notebook import silent_kernel
+    from deeprehab_nb.experiment.warm import warm_kernel
 
     with TemporaryDirectory() as place, TemporaryDirectory() as sockets:
         config = Config(KernelManager={"transport": "ipc", "ip": f"{sockets}/kernel"})  # pages side by side could choose the same port
         return single_nb_execution(
-            notebook, cwd=place, timeout=seconds, allow_errors=False, config=config, kernel_manager_class=silent_kernel(lambda process: None),
+            notebook, cwd=place, timeout=seconds, allow_errors=False, config=config, kernel_manager_class=warm_kernel(),
         )
 
 

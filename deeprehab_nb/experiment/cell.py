@@ -27,6 +27,7 @@ import filelock
 from ..errors import Interrupted, NotebookError, UserError, plain_os_errors
 from .notebook import execute
 from .store import Experiment, write_json
+from .warm import limit_threads
 from ..files import check_writable, read_file
 
 # %% ../../nbs/experiment/cell.ipynb #23e09de2
@@ -94,15 +95,6 @@ def expect(folder: Path) -> None:
         write_json(folder / NOTE, asdict(replace(note, outcome="waiting", message="")))
 
 # %% ../../nbs/experiment/cell.ipynb #f51329ea
-def _limit_threads(n: int) -> None:
-    """Tell every library that computes how many threads it may use."""
-    for name in ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "TF_NUM_INTRAOP", "TF_NUM_INTEROP"):
-        os.environ[f"{name}_THREADS" if name.startswith("TF") else f"{name}_NUM_THREADS"] = str(n)
-    os.environ["LOKY_MAX_CPU_COUNT"] = str(n)
-    if n == 1:  # JAX knows only one or all
-        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false".strip()
-
-
 @contextmanager
 def _a_gpu(places: Path, gpus: list[str] | None, per_gpu: int) -> Iterator[str]:
     """Take a free place on a GPU while a block runs, and see no other; with an empty list see none, with no list what the cluster gives."""
@@ -186,7 +178,7 @@ def run_cell(plan: dict[str, object], name: str) -> Note:
         How it ended; it is in the cell's folder too.
     """
     said = plan["cells"][name]
-    experiment = Experiment(**said["experiment"])
+    experiment = replace(Experiment(**said["experiment"]), side_by_side=1, threads=said["threads"])  # other cells run beside it
     folder = check_writable(Path(plan["out"]) / name)
     session = plan["session"]
     try:
@@ -196,7 +188,7 @@ def run_cell(plan: dict[str, object], name: str) -> Note:
                 return before
             with _a_gpu(Path(plan["state"]) / "gpus", plan["gpus"], plan["per_gpu"]) as gpu:
                 start = time.monotonic()
-                _limit_threads(said["threads"])
+                os.environ.update(limit_threads(os.environ, said["threads"]))
                 note = Note(
                     "running", session=session, attempts=before.attempts + 1, seconds=before.seconds, host=_host(),
                     pid=os.getpid(), started=datetime.now(UTC).isoformat(timespec="seconds"), threads=said["threads"], gpu=gpu,

@@ -31,6 +31,8 @@ class State:
         The epoch that has ended, and how many there are.
     loss : float
         Its training loss.
+    ended : int
+        How many epochs of all runs together have ended; where it is absent, the runs are trained one after another.
     """
 
     run: int
@@ -38,11 +40,13 @@ class State:
     epoch: int
     epochs: int
     loss: float
+    ended: int = -1
 
     @property
     def done(self) -> float:
         """The part of the experiment that is done, from 0 to 1."""
-        return (self.run - 1 + self.epoch / self.epochs) / self.runs
+        ended = (self.run - 1) * self.epochs + self.epoch if self.ended < 0 else self.ended
+        return ended / (self.runs * self.epochs)
 
     def __str__(self) -> str:
         return f"run {self.run}/{self.runs}, epoch {self.epoch}/{self.epochs}, loss {self.loss:.4f}"

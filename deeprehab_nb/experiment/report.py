@@ -171,13 +171,15 @@ def planes(train: np.ndarray, test: np.ndarray, seed: int = 0) -> dict[str, tupl
     """
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits
 
     n_train, both = len(train), np.concatenate([train, test])
     pca = PCA(n_components=min(2, *train.shape), random_state=seed).fit(train)
     flat = np.zeros((len(both), 2))
     flat[:, : pca.n_components_] = pca.transform(both)
     perplexity = max(1, min(30, (len(both) - 1) / 3))
-    with redirect_stderr(StringIO()):  # joblib asks lscpu for the number of cores, and complains where there is none
+    # a second thread would mostly wait for the first; and joblib asks lscpu for the number of cores, and complains where there is none
+    with threadpool_limits(1), redirect_stderr(StringIO()):
         near = TSNE(perplexity=perplexity, init="random", random_state=seed).fit_transform(both)
     return {name: (points[:n_train], points[n_train:]) for name, points in (("PCA", flat), ("t-SNE", near))}
 

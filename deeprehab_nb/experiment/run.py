@@ -6,67 +6,22 @@
 __all__ = ['Result', 'run_experiment']
 
 # %% ../../nbs/experiment/run.ipynb #574b03fa
-import math
-import time
-from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from ..backend import keras, versions
+from ..backend import keras
 from ..data.reader import Fold
 from ..errors import UserError
 from .progress import PROGRESS, Show, State, progress, publish
-from .store import Experiment, Run, load_run, run_folder, save_ensemble, save_run
+from .store import Experiment, Run, load_run, run_folder, save_ensemble
+from .workers import checkpoint_path, make_runs
 from ..files import check_writable, sha256
-from ..models.architecture import Architecture
 from ..models.zoo import architecture
-from ..training.checkpoint import Checkpoint, Stop, stopping
-from ..training.ensemble import Prediction, ensemble, judge
-from ..training.loop import Epoch, Schedule, predict, run_seed, seed_everything, train
-
-# %% ../../nbs/experiment/run.ipynb #0e5321fa
-def _checkpoint_path(folder: Path, number: int) -> Path:
-    return folder / f".run{number}.checkpoint"
-
-
-def _make_run(
-    number: int, experiment: Experiment, fold: Fold, network_of: Architecture, report: Callable[[Epoch], None], stop: Stop
-) -> None:
-    """Train, judge and save one run."""
-    identity = experiment.identity(fold.digest)
-    checkpoint = Checkpoint(
-        _checkpoint_path(experiment.folder, number), identity | {"run": number}, f"run {number + 1} of {experiment.runs}",
-        experiment.checkpoint_epochs, experiment.checkpoint_seconds, stop,
-    )
-    seed = run_seed(experiment.seed, number)
-    keras.utils.clear_session()  # names and memory as if this were the first run
-    seed_everything(seed)
-    network = network_of.build(fold.n_timepoints, fold.n_channels, fold.n_classes or None, fold.skeleton)
-    schedule = Schedule(experiment.epochs, experiment.batch_size)
-    history = train(network, fold.x_train, fold.y_train, schedule, seed, report=report, checkpoint=checkpoint)
-    predict(network, fold.x_test, experiment.batch_size)  # compiles
-    start = time.perf_counter()
-    outputs = predict(network, fold.x_test, experiment.batch_size)
-    inference_time = time.perf_counter() - start
-    provenance = {
-        "experiment": identity,
-        "seed": seed,
-        "best_epoch": history.best_epoch,
-        "training_loss": history.best_loss,
-        "trainable_parameters": sum(math.prod(w.shape) for w in network.trainable_weights),
-        "training_time_s": round(history.seconds, 4),
-        "resumed": checkpoint.resumed,
-        "inference_time_s": round(inference_time, 4),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": versions(),
-    }
-    columns = {name: [asdict(epoch)[name] for epoch in history.epochs] for name in asdict(history.epochs[0])}
-    save_run(experiment.folder, Run(number, judge(fold, outputs), columns, provenance), fold, network.save)
-    checkpoint.remove()
+from ..training.checkpoint import stopping
+from ..training.ensemble import Prediction, ensemble
 
 # %% ../../nbs/experiment/run.ipynb #4b5ef544
 @dataclass(frozen=True, eq=False)
@@ -135,7 +90,7 @@ def run_experiment(experiment: Experiment, show: Show | None = None) -> Result:
     runs = [load_run(folder, number, experiment, fold) for number in range(experiment.runs)]
     for number, run in enumerate(runs):
         if run is not None:  # killed between the saving of the run and the removal of its checkpoint
-            _checkpoint_path(folder, number).unlink(missing_ok=True)
+            checkpoint_path(folder, number).unlink(missing_ok=True)
     missing = [number for number, run in enumerate(runs) if run is None]
     more = [path.name for path in sorted(folder.glob("run*")) if path.name[3:].isdigit() and int(path.name[3:]) >= experiment.runs]
     if more:  # their ensemble would be lost
@@ -146,14 +101,15 @@ def run_experiment(experiment: Experiment, show: Show | None = None) -> Result:
     if missing:
         shown = nullcontext(show) if show else progress(f"{experiment.model} on {fold.dataset}")
         with stopping() as stop, shown as show_it, publish(folder / PROGRESS, show_it) as publishing:
-            for number in missing:
-
-                def report(epoch: Epoch, number=number) -> None:
-                    publishing(State(number + 1, experiment.runs, epoch.epoch, experiment.epochs, epoch.loss))
-
-                _make_run(number, experiment, fold, network_of, report, stop)
-                runs[number] = load_run(folder, number, experiment, fold)
-                stop.heed(f"after run {number + 1} of {experiment.runs}")
+            ended = {number: 0 if run is None else experiment.epochs for number, run in enumerate(runs)}
+            for kind, told in make_runs(missing, experiment, fold, network_of, stop):
+                if kind == "epoch":
+                    number, epoch = told
+                    ended[number] = epoch.epoch
+                    publishing(State(number + 1, experiment.runs, epoch.epoch, experiment.epochs, epoch.loss, sum(ended.values())))
+                else:
+                    runs[told] = load_run(folder, told, experiment, fold)
+            stop.heed("after the last epoch")
     together = ensemble(fold, [run.prediction for run in runs])
     save_ensemble(experiment, fold, runs, together)
     return Result(experiment, fold, tuple(runs), together)

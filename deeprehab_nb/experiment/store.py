@@ -63,6 +63,10 @@ class Experiment:
         changes no result.
     cell : str
         An experiment of a benchmark has its digest here; its folder's name ends in it. See `digest`.
+    side_by_side : int
+        How many runs are trained at the same time; 0 for as many as the machine can.
+    threads : int
+        Of each training. More than one round differently, and seldom gain much.
 
     Raises
     ------
@@ -83,13 +87,15 @@ class Experiment:
     checkpoint_epochs: int = 0
     checkpoint_seconds: int = 60
     cell: str = ""
+    side_by_side: int = 0
+    threads: int = 1
 
     def __post_init__(self):
         check_model(self.model)
         if not isinstance(self.hyperparameters, Mapping):
             raise UserError(f"hyperparameters must be a table of names and values, not {self.hyperparameters!r}.")
-        clean = {name: _whole(getattr(self, name), name, 1) for name in ("epochs", "runs", "batch_size")}
-        clean |= {name: _whole(getattr(self, name), name, 0) for name in ("fold", "seed", "checkpoint_epochs", "checkpoint_seconds")}
+        clean = {name: _whole(getattr(self, name), name, 1) for name in ("epochs", "runs", "batch_size", "threads")}
+        clean |= {name: _whole(getattr(self, name), name, 0) for name in ("fold", "seed", "checkpoint_epochs", "checkpoint_seconds", "side_by_side")}
         clean |= {"root": data_root(self.root), "out": home_path(self.out or "runs")}
         for name, value in clean.items():
             object.__setattr__(self, name, value)
