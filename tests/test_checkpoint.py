@@ -17,13 +17,16 @@ from zipfile import ZipFile
 
 import nbformat
 import numpy as np
+import psutil
 import pytest
 from conftest import COMMAND, ENVIRONMENT, sentence, wait_for
 
 from deeprehab_nb.errors import Interrupted, UserError
 from deeprehab_nb.experiment.progress import PROGRESS
+from deeprehab_nb.experiment import run
 from deeprehab_nb.experiment.run import run_experiment
 from deeprehab_nb.experiment.store import Experiment
+from deeprehab_nb.experiment.workers import RunMaker
 from deeprehab_nb.models.golden import GOLDEN_HYPERPARAMETERS, GOLDEN_SKELETON
 from deeprehab_nb.models.zoo import architecture
 from deeprehab_nb.training.checkpoint import Checkpoint, stopping
@@ -34,6 +37,18 @@ CLASSES = "Synthetic_clf_bn_ArmRaise"
 
 def unseen(state):
     """Show progress to nobody."""
+
+
+def here(numbers, experiment, fold, network_of, report, stop):
+    """Make runs in this process, where a test can stop them at a certain batch."""
+    maker = RunMaker(experiment, fold, network_of)
+    for number in numbers:
+        maker.make(number, lambda epoch, number=number: report(number, epoch), stop)
+
+
+@pytest.fixture
+def in_this_process(monkeypatch):
+    monkeypatch.setattr(run, "make_runs", here)
 
 
 def made(experiment):
@@ -87,7 +102,9 @@ def tiny(sample, tmp_path_factory):
     experiment = Experiment(
         CLASSES, model="FCN", root=sample, out=tmp_path_factory.mktemp("tiny"), epochs=4, runs=2, hyperparameters={"n_filters": [4, 4, 4]}
     )
-    return experiment, made(experiment)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "make_runs", here)
+        return experiment, made(experiment)
 
 
 HEAVY = ("STGCN", "H-Inception")  # they take long to compile, so all their batches are of one size
@@ -114,7 +131,7 @@ def test_every_network_ends_the_same(tmp_path, model):
     assert trained(Checkpoint(path, {})) == trained()
 
 
-def test_the_run_that_was_stopped_is_named_and_the_others_are_kept(tiny, tmp_path):
+def test_the_run_that_was_stopped_is_named_and_the_others_are_kept(in_this_process, tiny, tmp_path):
     experiment, expected = replace(tiny[0], out=tmp_path), tiny[1]
     n_looks = 4 * -(-len(experiment.load().y_train) // 64) + 1  # before each batch of a run, and at its end
     assert "in run 2 of 2 after 1 epoch;" in stop_before(n_looks + n_looks // 4 + 1, experiment)
@@ -141,7 +158,7 @@ def test_killed_in_the_middle(sample, tmp_path):
 
 
 def test_the_command_goes_on_whatever_stops_it(sample, tmp_path):
-    """SIGTERM; then kill -9 of the command; then of the notebook, as when memory runs out; then nothing."""
+    """SIGTERM; then kill -9 of the command; then of the notebook, as when memory runs out; then of the training; then nothing."""
     experiment = Experiment(CLASSES, model="FCN", root=sample, out=tmp_path / "runs", epochs=120, runs=1)
     command = [COMMAND, "run", CLASSES, "--model=FCN", "--epochs=120", "--runs=1", "--root", sample, "--out", experiment.out]
     command += ["--checkpoint-epochs=1"]
@@ -151,10 +168,12 @@ def test_the_command_goes_on_whatever_stops_it(sample, tmp_path):
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         process = subprocess.Popen(command, cwd=tmp_path, env=ENVIRONMENT, start_new_session=True, **pipes)
         wait_for(experiment.folder / PROGRESS, process)
-        [notebook] = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True).stdout.split()
-        return process, int(notebook)
+        below = psutil.Process(process.pid).children(recursive=True)
+        server = next(other.pid for other in below if "forkserver" in " ".join(other.cmdline()) and other.ppid() == process.pid)
+        notebook, training = sorted((other for other in below if other.ppid() == server), key=lambda other: other.create_time())
+        return process, notebook.pid, training.pid
 
-    process, _ = start()
+    process, _, _ = start()
     process.terminate()
     said, complained = process.communicate(timeout=60)
     assert (process.returncode, said) == (143, "")
@@ -166,29 +185,30 @@ def test_the_command_goes_on_whatever_stops_it(sample, tmp_path):
     errors = [o for cell in failed.cells for o in cell.get("outputs", []) if o.output_type == "error"]
     assert [(error.ename, error.evalue) for error in errors] == [("Interrupted", told[1])]
 
-    process, notebook = start()
+    process, notebook, training = start()
     assert json.loads((experiment.folder / PROGRESS).read_text())["epoch"] >= int(told[2])
     process.kill()
     process.communicate()
     end = time.monotonic() + 20
-    while os.path.exists(f"/proc/{notebook}") and time.monotonic() < end:
+    while any(map(psutil.pid_exists, (notebook, training))) and time.monotonic() < end:
         time.sleep(0.05)
-    assert not os.path.exists(f"/proc/{notebook}")
+    assert not any(map(psutil.pid_exists, (notebook, training)))
 
-    process, notebook = start()
-    os.kill(notebook, signal.SIGKILL)
-    said, complained = process.communicate(timeout=60)
-    assert (process.returncode, said) == (1, "")
-    assert "killed, perhaps for want of memory; the same command goes on from the last checkpoint." in complained, complained
+    for victim, named in ((1, "The notebook's process was"), (2, "The process that trained run 1 of 1 was")):
+        process, *_ = started = start()
+        os.kill(started[victim], signal.SIGKILL)
+        said, complained = process.communicate(timeout=60)
+        assert (process.returncode, said) == (1, "")
+        assert f"{named} killed, perhaps for want of memory; the same command goes on from the last checkpoint." in complained, complained
 
     done = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     assert sorted(p.name for p in experiment.folder.iterdir()) == ["ensemble.json", "experiment.ipynb", "provenance.json", "run0"]
-    assert 1 <= resumed(experiment) <= 3 and list(tmp_path.iterdir()) == [experiment.out]  # what was lost is not counted
+    assert 1 <= resumed(experiment) <= 4 and list(tmp_path.iterdir()) == [experiment.out]  # what was lost is not counted
     assert made(experiment) == made(replace(experiment, out=tmp_path / "undisturbed"))
 
 
-def test_a_full_disk_leaves_the_checkpoint_before(tiny, tmp_path):
+def test_a_full_disk_leaves_the_checkpoint_before(in_this_process, tiny, tmp_path):
     resource = pytest.importorskip("resource", reason="this system cannot limit the size of files")
     experiment, expected = replace(tiny[0], out=tmp_path, checkpoint_epochs=1), tiny[1]
     before, limits = [], resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -209,7 +229,7 @@ def test_a_full_disk_leaves_the_checkpoint_before(tiny, tmp_path):
     assert made(experiment) == expected and resumed(experiment) == 1
 
 
-def test_a_checkpoint_of_another_experiment_is_refused(tiny, tmp_path):
+def test_a_checkpoint_of_another_experiment_is_refused(in_this_process, tiny, tmp_path):
     experiment = replace(tiny[0], out=tmp_path)
     stop_before(3, experiment)
     path, kept = checkpoint_of(experiment), checkpoint_of(experiment).read_bytes()
@@ -311,7 +331,7 @@ def test_a_damaged_or_hostile_checkpoint_is_removed(kept, tmp_path, monkeypatch,
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_damaged_checkpoint_costs_only_time(tiny, tmp_path):
+def test_a_damaged_checkpoint_costs_only_time(in_this_process, tiny, tmp_path):
     experiment, expected = replace(tiny[0], out=tmp_path), tiny[1]
     stop_before(4, experiment)
     path = checkpoint_of(experiment)

@@ -22,6 +22,7 @@ from ..files import check_writable, sha256
 from ..models.zoo import architecture
 from ..training.checkpoint import stopping
 from ..training.ensemble import Prediction, ensemble
+from ..training.loop import Epoch
 
 # %% ../../nbs/experiment/run.ipynb #4b5ef544
 @dataclass(frozen=True, eq=False)
@@ -102,14 +103,15 @@ def run_experiment(experiment: Experiment, show: Show | None = None) -> Result:
         shown = nullcontext(show) if show else progress(f"{experiment.model} on {fold.dataset}")
         with stopping() as stop, shown as show_it, publish(folder / PROGRESS, show_it) as publishing:
             ended = {number: 0 if run is None else experiment.epochs for number, run in enumerate(runs)}
-            for kind, told in make_runs(missing, experiment, fold, network_of, stop):
-                if kind == "epoch":
-                    number, epoch = told
-                    ended[number] = epoch.epoch
-                    publishing(State(number + 1, experiment.runs, epoch.epoch, experiment.epochs, epoch.loss, sum(ended.values())))
-                else:
-                    runs[told] = load_run(folder, told, experiment, fold)
-            stop.heed("after the last epoch")
+
+            def report(number: int, epoch: Epoch) -> None:
+                ended[number] = epoch.epoch
+                publishing(State(number + 1, experiment.runs, epoch.epoch, experiment.epochs, epoch.loss, sum(ended.values())))
+
+            make_runs(missing, experiment, fold, network_of, report, stop)
+            stop.heed("after a run")
+        for number in missing:
+            runs[number] = load_run(folder, number, experiment, fold)
     together = ensemble(fold, [run.prediction for run in runs])
     save_ensemble(experiment, fold, runs, together)
     return Result(experiment, fold, tuple(runs), together)

@@ -16,11 +16,12 @@ import threading
 import types
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from multiprocessing import connection
+from multiprocessing import connection, forkserver
 
 # %% ../../nbs/experiment/warm.ipynb #1c83746d
 _READ_AT_IMPORT = ("KERAS_", "TF_", "XLA_", "JAX_", "OMP_", "OPENBLAS_", "MKL_", "NUMEXPR_", "LD_", "PYTHON")
 _READ_LATER = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
+_USUAL = {"TF_DETERMINISTIC_OPS": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}  # what the backend sets when it is imported
 _HELD = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 _starting = threading.Lock()
 _server: dict[str, dict[str, str]] = {}  # the settings with which it was started
@@ -48,12 +49,10 @@ def _to_load() -> list[str]:
 def _context() -> multiprocessing.context.BaseContext:
     if sys.platform != "linux":  # elsewhere a fork of what has loaded that much is not safe
         return multiprocessing.get_context("spawn")
-    for name, usual in (("TF_DETERMINISTIC_OPS", "1"), ("TF_CPP_MIN_LOG_LEVEL", "2")):  # as the backend does when it is imported
-        os.environ.setdefault(name, usual)
-    settings = {name: said for name, said in os.environ.items() if name.startswith(_READ_AT_IMPORT) and name not in _READ_LATER}
+    settings = {name: said for name, said in (_USUAL | os.environ).items() if name.startswith(_READ_AT_IMPORT) and name not in _READ_LATER}
     if not _server:
         multiprocessing.set_forkserver_preload(_to_load())
-        _server.update(settings=settings)
+        _server.update(settings=settings, environment=dict(os.environ))
     return multiprocessing.get_context("forkserver" if _server["settings"] == settings else "spawn")
 
 # %% ../../nbs/experiment/warm.ipynb #43dc8951
@@ -85,8 +84,9 @@ class Warm:
 
     def __init__(self, main: Callable[..., None], arguments: tuple, environment: Mapping[str, str] | None = None):
         with _starting, _held(), _no_script():
-            begin = (dict(os.environ if environment is None else environment), main, arguments)
-            self._process = _context().Process(target=_begin, args=begin)
+            context = _context()
+            begin = (dict(os.environ if environment is None else environment), set(_server.get("environment", ())), main, arguments)
+            self._process = context.Process(target=_begin, args=begin)
             self._process.start()
         self.pid = self._process.pid
 
@@ -133,11 +133,13 @@ def _no_script() -> Iterator[None]:
         sys.modules["__main__"] = script
 
 
-def _begin(environment: dict[str, str], main: Callable[..., None], arguments: tuple) -> None:
+def _begin(environment: dict[str, str], before: set[str], main: Callable[..., None], arguments: tuple) -> None:
     os.setsid()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD)
+    forkserver._forkserver.ensure_running = lambda: None  # what this process begins is a fork of the same server, not of another one
+    set_by_libraries = {name: said for name, said in os.environ.items() if name not in before}
     os.environ.clear()
-    os.environ.update(environment)
+    os.environ.update(_USUAL | set_by_libraries | environment)
     nowhere = os.open(os.devnull, os.O_RDWR)
     for stream in range(3):
         os.dup2(nowhere, stream)
