@@ -22,8 +22,8 @@ import pytest
 from conftest import COMMAND, ENVIRONMENT, sentence, wait_for
 
 from deeprehab_nb.errors import Interrupted, UserError
-from deeprehab_nb.experiment.progress import PROGRESS
 from deeprehab_nb.experiment import run
+from deeprehab_nb.experiment.progress import PROGRESS
 from deeprehab_nb.experiment.run import run_experiment
 from deeprehab_nb.experiment.store import Experiment
 from deeprehab_nb.experiment.workers import RunMaker
