@@ -11,7 +11,13 @@ from dataclasses import dataclass
 from ..backend import keras
 from ..errors import UserError
 from .architecture import Architecture
-from .layers import PositionalEncoding, RelativeAttention, normalised
+from deeprehab_nb.models.layers import (
+    NormalisedConvolution,
+    PositionalEncoding,
+    RelativeAttention,
+    SpatialConvolution,
+    normalised,
+)
 
 # %% ../../nbs/models/convtran.ipynb #58c5319f
 @dataclass(frozen=True, kw_only=True)
@@ -57,8 +63,8 @@ class ConvTran(Architecture):
         layers = keras.layers
         n_timepoints, n_channels = recording.shape[1:]
         x = layers.Reshape((n_timepoints, n_channels, 1))(recording)
-        x = normalised(layers.Conv2D(self.emb_size * self.factor_filters, (8, 1), padding="same")(x), "gelu")
-        x = normalised(layers.Conv2D(self.emb_size, (1, n_channels))(x), "gelu")
+        x = NormalisedConvolution(self.emb_size * self.factor_filters, (8, 1), padding="same")(x)
+        x = normalised(SpatialConvolution(self.emb_size, (1, n_channels))(layers.Activation("gelu")(x)), "gelu")
         x = layers.Reshape((n_timepoints, self.emb_size))(x)
 
         x = layers.Dropout(self.dropout)(PositionalEncoding(length_aware=True)(x))

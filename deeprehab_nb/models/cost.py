@@ -100,6 +100,11 @@ def _batch_normalization(layer, output: Shape, *inputs: Shape) -> int:
     return 2 * math.prod(output) + 6 * output[-1]
 
 
+@counts(own.NormalisedConvolution)
+def _normalised_convolution(layer, output: Shape, *inputs: Shape) -> int:
+    return _product(layer, output) + _batch_normalization(layer.norm, output)
+
+
 @counts(_L.LayerNormalization)
 def _layer_normalization(layer, output: Shape, *inputs: Shape) -> int:
     return 9 * math.prod(output) + 4 * math.prod(output[:-1])

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ..backend import keras
 from .architecture import Architecture
-from .layers import normalised
+from .layers import NormalisedConvolution, SpatialConvolution, normalised
 
 # %% ../../nbs/models/disjointcnn.ipynb #4cb67399
 @dataclass(frozen=True, kw_only=True)
@@ -50,11 +50,11 @@ class DisjointCNN(Architecture):
             if number > 1:
                 x = layers.Permute((1, 3, 2), name=f"{name}.transpose")(x)
             if length is not None:
-                x = self._convolution(x, (length, 1), "same", f"{name}.temporal")
-            x = self._convolution(x, (1, x.shape[2]), "valid", f"{name}.spatial")
+                temporal = self._of(NormalisedConvolution, (length, 1), f"{name}.temporal", padding="same")
+                x = layers.Activation("elu", name=f"{name}.temporal_elu")(temporal(x))
+            x = normalised(self._of(SpatialConvolution, (1, x.shape[2]), f"{name}.spatial")(x), "elu", f"{name}.spatial")
         x = layers.GlobalAveragePooling2D()(layers.MaxPooling2D((self.pool_size, 1))(x))
         return layers.Dense(self.hidden_fc_units, activation="relu")(x)
 
-    def _convolution(self, x, size, padding, name):
-        convolve = keras.layers.Conv2D(self.n_filters, size, padding=padding, kernel_initializer="he_uniform", name=name)
-        return normalised(convolve(x), "elu", name)
+    def _of(self, convolution, size, name, **more):
+        return convolution(self.n_filters, size, kernel_initializer="he_uniform", name=name, **more)

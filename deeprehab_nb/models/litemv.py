@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ..backend import keras
 from .architecture import Architecture
-from .layers import HandCraftedFilters, normalised
+from .layers import HandCraftedFilters, SeparableConvolution, normalised
 
 # %% ../../nbs/models/litemv.ipynb #635f199a
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +44,4 @@ class LITEMV(Architecture):
         return keras.layers.GlobalAveragePooling1D()(x)
 
     def _separable(self, size: int, dilation: int = 1) -> keras.layers.Layer:
-        return keras.layers.SeparableConv1D(
-            self.n_filters, size, dilation_rate=dilation, padding="same", use_bias=False
-        )
+        return SeparableConvolution(self.n_filters, size, dilation_rate=dilation, padding="same", use_bias=False)
