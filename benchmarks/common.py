@@ -1,5 +1,6 @@
 """What the benchmarks share: shapes of the archive, folds of that shape, processes that are timed, the machine."""
 
+import csv
 import json
 import os
 import platform
@@ -113,6 +114,15 @@ def ask(*words: object, **more: str) -> dict[str, object]:
     if done.returncode:
         raise RuntimeError(f"{' '.join(map(str, command))} failed:\n{done.stderr[-3000:]}")
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def histories(folder: Path) -> list[list[dict[str, float]]]:
+    """Return the rows of each run's history."""
+    rows = []
+    for path in sorted(folder.rglob("run*/history.csv")):
+        with path.open(newline="") as file:
+            rows.append([{name: float(value) for name, value in row.items() if value != "NA"} for row in csv.DictReader(file)])
+    return rows
 
 
 def machine() -> dict[str, object]:

@@ -19,7 +19,7 @@ from pathlib import Path
 from statistics import geometric_mean, median
 
 import yaml
-from common import COMMAND, HERE, MODELS, SHAPES, WAYS, Shape, ask, environment, machine, timed, write_fold
+from common import COMMAND, HERE, MODELS, SHAPES, WAYS, Shape, ask, environment, histories, machine, timed, write_fold
 from rich.console import Console
 from rich.table import Table
 
@@ -40,15 +40,6 @@ FIELDS = (
     "what", "shape", "model", "epochs", "runs", "repeats", "baseline_s", "package_s", "ratio", "ratio_min", "ratio_max", "no_report_s", "no_report_ratio",
     "limit_s", "times_limit", "extrapolated_1500_least", "extrapolated_1500_most", "baseline_all_s", "package_all_s", "no_report_all_s",
 )
-
-
-def histories(folder: Path) -> list[list[dict[str, float]]]:
-    """Return the rows of each run's history."""
-    rows = []
-    for path in sorted(folder.rglob("run*/history.csv")):
-        with path.open(newline="") as file:
-            rows.append([{name: float(value) for name, value in row.items() if value != "NA"} for row in csv.DictReader(file)])
-    return rows
 
 
 def parts(seconds: float, runs: list[list[dict[str, float]]]) -> dict[str, float]:

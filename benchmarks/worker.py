@@ -5,6 +5,7 @@ A process of its own for what the other scripts measure of the package; its last
     python benchmarks/worker.py flops MODEL SHAPE
     python benchmarks/worker.py step naive|package MODEL SHAPE    (measures once for each line on its input)
     python benchmarks/worker.py experiment DATASET FOLD MODEL ROOT OUT EPOCHS RUNS
+    python benchmarks/worker.py many DATASET MODEL,MODEL,.. ROOT OUT HOW_MANY
 """
 
 import json
@@ -134,7 +135,18 @@ def experiment(dataset: str, fold: str, model: str, root: str, out: str, epochs:
     return {"folder": str(result.folder)}
 
 
+def many(dataset: str, models: str, root: str, out: str, how_many: str) -> dict[str, list[float]]:
+    """Make experiments of one run and one epoch, one after another; return the memory after each, in GB."""
+    import psutil
+
+    names, found = models.split(","), []
+    for number in range(int(how_many)):
+        experiment(dataset, "0", names[number % len(names)], root, f"{out}/{number}", "1", "1")
+        found.append(psutil.Process().memory_info().rss / 1e9)
+    return {"gb": found}
+
+
 if __name__ == "__main__":
-    answer = {f.__name__: f for f in (rate, flops, step, experiment)}[sys.argv[1]](*sys.argv[2:])
+    answer = {f.__name__: f for f in (rate, flops, step, experiment, many)}[sys.argv[1]](*sys.argv[2:])
     if answer is not None:
         print(json.dumps(answer))
