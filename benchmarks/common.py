@@ -136,8 +136,7 @@ def machine() -> dict[str, object]:
         "date": datetime.now(UTC).isoformat(timespec="seconds"), "cpu": cpu or platform.processor(), "cores": len(os.sched_getaffinity(0)),
         "memory_GiB": round(psutil.virtual_memory().total / 2**30, 1), "load_before": os.getloadavg()[0], "platform": platform.platform(),
         "python": platform.python_version(), "commit": git("rev-parse", "--short", "HEAD"), "changed_files": git("diff", "HEAD", "--name-only").splitlines(),
-        **{name: version(name) for name in ("keras", "numpy", "deeprehab-nb")},
-        **{name: _version(name) for name in ("tensorflow", "jax")},
+        **{name: _version(name) for name in ("deeprehab-nb", "keras", "tensorflow", "jax", "numpy")},
     }
 
 

@@ -25,17 +25,13 @@ from rich.table import Table
 
 # Epochs of a run, so that an experiment of the baseline takes 20 to 60 seconds on two cores where that is possible.
 EPOCHS = {
-    "small": {
-        "FCN": 30, "H-Inception": 20, "LITEMV": 30, "ConvTran": 20, "ConvLSTM": 5, "GRU": 20, "VanTran": 3, "DisjointCNN": 20, "STGCN": 3,
-    },
-    "irds": {
-        "FCN": 15, "H-Inception": 10, "LITEMV": 15, "ConvTran": 10, "ConvLSTM": 3, "GRU": 15, "VanTran": 2, "DisjointCNN": 10, "STGCN": 2,
-    },
-    "kimore": dict.fromkeys(MODELS, 2),
+    "small": {"FCN": 30, "H-Inception": 20, "LITEMV": 30, "ConvTran": 10, "ConvLSTM": 4, "GRU": 15, "VanTran": 3, "DisjointCNN": 10, "STGCN": 2},
+    "irds": {"FCN": 15, "H-Inception": 10, "LITEMV": 15, "ConvTran": 6, "ConvLSTM": 3, "GRU": 15, "VanTran": 2, "DisjointCNN": 6, "STGCN": 2},
+    "kimore": dict.fromkeys(MODELS, 2) | dict.fromkeys(("FCN", "LITEMV", "GRU"), 5),
     "ucdhe": dict.fromkeys(MODELS, 2),
 }
 PAPER_EPOCHS = 1500
-CELL_MODELS, CELL_EPOCHS = ("FCN", "LITEMV", "ConvTran", "GRU", "DisjointCNN", "H-Inception"), 10
+CELL_MODELS, CELL_EPOCHS = ("FCN", "LITEMV", "ConvTran", "GRU", "DisjointCNN", "H-Inception"), 5
 FIELDS = (
     "what", "shape", "model", "epochs", "runs", "repeats", "baseline_s", "package_s", "ratio", "ratio_min", "ratio_max", "no_report_s", "no_report_ratio",
     "limit_s", "times_limit", "extrapolated_1500_least", "extrapolated_1500_most", "baseline_all_s", "package_all_s", "no_report_all_s",
