@@ -125,15 +125,15 @@ def measure_step(model: str, name: str, shape: Shape, options: argparse.Namespac
 
 def measure_benchmark(options: argparse.Namespace, folder: Path) -> dict[str, object]:
     """Measure 24 cells, two datasets by two folds by six models: the baseline one process after another, the package by its own command."""
-    shape = SHAPES["tiny" if options.quick else "small"]
+    shape, folds, models = (SHAPES["tiny"], [0], ["FCN", "GRU"]) if options.quick else (SHAPES["small"], [0, 1], list(CELL_MODELS))
     epochs, root, datasets = options.epochs or CELL_EPOCHS, folder / "cells", ("Cells_clf_bn_A", "Cells_clf_bn_B")
     for seed, dataset in enumerate(datasets):
         if not (root / "classification" / dataset).is_dir():
-            write_fold(root, dataset, shape, n_folds=2, seed=seed)
-    cells = [(dataset, fold, model) for dataset in datasets for fold in (0, 1) for model in CELL_MODELS]
+            write_fold(root, dataset, shape, n_folds=len(folds), seed=seed)
+    cells = [(dataset, fold, model) for dataset in datasets for fold in folds for model in models]
     out, file = folder / "of_cells", folder / "cells.yaml"
     file.write_text(yaml.safe_dump({
-        "root": str(root), "out": str(out), "datasets": list(datasets), "models": list(CELL_MODELS), "epochs": epochs, "runs": options.runs,
+        "root": str(root), "out": str(out), "datasets": list(datasets), "models": models, "epochs": epochs, "runs": options.runs,
     }))
 
     def baseline() -> float:
@@ -193,7 +193,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="a smoke test: little of everything, once")
     options = parser.parse_args()
     if options.quick:
-        options.models, options.shapes, options.repeats, options.epochs, options.runs = "FCN,STGCN", "tiny", 1, 2, 1
+        options.models, options.shapes, options.repeats, options.epochs, options.runs = "FCN,GRU", "tiny", 1, 2, 1
     options.what, options.models = options.what.split(","), options.models.split(",")
     options.shapes = list(EPOCHS) if options.shapes == "all" else options.shapes.split(",")
     for found, known in ((options.what, ("experiment", "step", "benchmark")), (options.models, MODELS), (options.shapes, SHAPES)):
