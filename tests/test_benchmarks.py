@@ -30,8 +30,9 @@ def test_plain_network_is_the_packages(model):
     ours.set_weights([np.abs(w) if "variance" in v.path else w for v, w in noisy])  # none at its start
     copy_weights(ours, plain)
     x = rng.normal(size=(6, 20, 15)).astype("float32")
-    for name in ("input", "output"):  # features, then probabilities, which alone could all be 0 and 1
-        expected, found = (
-            np.asarray(keras.Model(network.inputs, getattr(network.get_layer("head"), name))(x, training=False)) for network in (ours, plain)
-        )
+    both = []
+    for network in (ours, plain):
+        head = network.get_layer("head")
+        both.append(map(np.asarray, keras.Model(network.input, [head.input, head.output])(x, training=False)))
+    for expected, found in zip(*both, strict=True):  # features, then probabilities, which alone could all be 0 and 1
         assert np.ptp(expected, axis=0).max() > 1e-3 and np.abs(found - expected).max() < 1e-5 * max(1, np.abs(expected).max())
