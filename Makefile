@@ -10,7 +10,7 @@ LOCKS += requirements-gpu.lock
 READY := .venv/.ready-gpu
 endif
 
-.PHONY: help setup demo test book links slurm sync lock clean
+.PHONY: help setup demo test bench book links slurm sync lock clean
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
@@ -36,6 +36,9 @@ demo: setup  ## two networks on the synthetic sample archive: a table, and the r
 
 test: sync book  ## all tests: the notebooks' own, which run when the book is built, then those of the whole system
 	$(BIN)/pytest tests -n 2 --dist loadfile --no-loadscope-reorder
+
+bench: setup  ## measure the package against the baseline, in about an hour: benchmarks/README.md; OPTIONS=--quick for a moment
+	$(BIN)/python benchmarks/speed.py $(OPTIONS)
 
 book: setup  ## build the book: book/_build/html/index.html
 	$(BIN)/deeprehab book build --out book/_build --strict
