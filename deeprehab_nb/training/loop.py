@@ -178,7 +178,7 @@ class Trainer:
     def begin_as(self, network: keras.Model) -> None:
         """Give the network the weights, and the random numbers, of another of the same kind."""
         for variable, other in zip(self.network.variables, network.variables, strict=True):
-            variable.assign(other)
+            variable.assign(other.value)
 
     def _step(self, x: np.ndarray, y: np.ndarray) -> float:
         self._model.reset_metrics()  # versions of Keras differ in whether a step does this itself
@@ -190,7 +190,7 @@ class Trainer:
     ) -> History:
         """Train the network from where it is; parameters, result and errors as for `train`."""
         for variable in self._optimizer.variables:
-            variable.assign(keras.ops.zeros_like(variable))
+            variable.assign(keras.ops.zeros(variable.shape, variable.dtype))
         self._optimizer.learning_rate = schedule.learning_rate
         x, y = channels_last(x), y.reshape(len(y), 1)
         order, rng, plateau = np.arange(len(x)), np.random.default_rng(seed), _HalveOnPlateau(schedule)
