@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import os
 import subprocess
 import sys
 import time
@@ -103,9 +104,9 @@ def test_the_seed_is_known():
 
 @pytest.mark.parametrize("dataset, kind", [("Synthetic_clf_mc_Squat", RehabClassifier), ("Synthetic_reg_SideBend", RehabRegressor)])
 def test_an_estimator_computes_what_an_experiment_computes(sample, tmp_path, dataset, kind):
-    hyperparameters = {"n_filters": (4, 4, 4)}
+    hyperparameters, threads = {"n_filters": (4, 4, 4)}, len(os.sched_getaffinity(0))  # an estimator computes with all of them
     experiment = Experiment(
-        dataset, model="FCN", root=sample, out=tmp_path, epochs=2, runs=2, batch_size=32, seed=5, hyperparameters=hyperparameters,
+        dataset, model="FCN", root=sample, out=tmp_path, epochs=2, runs=2, batch_size=32, seed=5, hyperparameters=hyperparameters, threads=threads,
     )
     expected = run_experiment(experiment, show=lambda state: None).ensemble
     fold = load_fold(dataset, 0, sample)

@@ -228,7 +228,7 @@ class _RehabEstimator(BaseCollectionEstimator):
         seed = _seed(self.random_state)
 
         from deeprehab_nb.backend import versions  # loads Keras, as do all below
-        from deeprehab_nb.training.loop import Schedule, run_seed, seed_everything, train
+        from deeprehab_nb.training.loop import Schedule, Trainer, run_seed, seed_everything
 
         found = architecture(self.model, self.hyperparameters)
         found.check(X.shape[2], X.shape[1], self.skeleton)
@@ -246,7 +246,11 @@ class _RehabEstimator(BaseCollectionEstimator):
                 seed = run_seed(self.seed_, run)
                 seed_everything(seed)
                 network = self._plan.build()
-                self.history_.append(train(network, x, targets, schedule, seed))
+                if run == 0:  # what trains is compiled once
+                    trainer = Trainer(self._plan.build())
+                trainer.begin_as(network)
+                self.history_.append(trainer.train(x, targets, schedule, seed))
+                network.set_weights(trainer.network.get_weights())
                 self._networks.append(network)
         return self
 
