@@ -17,7 +17,7 @@ from pathlib import Path
 from ..errors import Interrupted, NotebookError, UserError
 from .progress import PROGRESS, Show, watch
 from .store import Experiment, is_complete
-from .warm import Warm, warm_kernel
+from .warm import Warm, get_ready, warm_kernel
 from ..files import check_writable, whole_file
 from ..training.checkpoint import stopping
 
@@ -102,6 +102,7 @@ def execute(experiment: Experiment, show: Show) -> bool:
     if folder.is_dir() and is_complete(experiment, fold):
         return False
     check_writable(folder)
+    get_ready()
     _use_own_kernel()
     import papermill
     from nbclient.exceptions import DeadKernelError
