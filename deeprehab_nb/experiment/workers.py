@@ -137,7 +137,7 @@ def _work(pipe: Connection, experiment: Experiment, fold: Fold, network_of: byte
 
 
 # %% ../../nbs/experiment/workers.ipynb #26e4d897
-def _n_side_by_side(experiment: Experiment, fold: Fold, n_runs: int) -> int:
+def _n_side_by_side(experiment: Experiment, n_runs: int) -> int:
     """Return how many runs may be trained at the same time."""
     if experiment.side_by_side:
         return min(experiment.side_by_side, n_runs)
@@ -182,7 +182,7 @@ def make_runs(
     environment = limit_threads(os.environ, experiment.threads)
     arguments = (experiment, fold, cloudpickle.dumps(network_of))
     waiting, working, of = list(numbers), {}, f"of {experiment.runs}"
-    most, needed = _n_side_by_side(experiment, fold, len(waiting)), _most_memory(experiment, fold)
+    most, needed = _n_side_by_side(experiment, len(waiting)), _most_memory(experiment, fold)
 
     def begin() -> None:
         room = most if experiment.side_by_side else max(1 - len(working), int(psutil.virtual_memory().available // needed))
