@@ -88,12 +88,17 @@ def test_names_are_completed(sample, words, expected):
     assert installed(env=asked | {"DEEPREHAB_DATA": str(sample)}).stdout.split() == expected
 
 
-@pytest.mark.parametrize("code, slow", [
-    ("import deeprehab_nb", SLOW),
-    ("import sys, typer.testing, deeprehab_nb.cli as cli; typer.testing.CliRunner().invoke(cli.app, ['--help'])", SLOW),
-    ("import deeprehab_nb.data", ("keras", "tensorflow")),
-], ids=["package", "help", "data"])
-def test_nothing_slow_is_loaded(code, slow):
-    script = f"{code}\nimport sys\nprint(*sorted(set(sys.modules) & {set(slow)}))"
+@pytest.mark.parametrize("code, slow, most", [
+    ("import deeprehab_nb", SLOW, 5),
+    ("import typer.testing, deeprehab_nb.cli as cli; typer.testing.CliRunner().invoke(cli.app, ['--help'])", SLOW, 350),
+    ("import deeprehab_nb.data", SLOW, 250),
+    ("import deeprehab_nb.experiment.notebook", SLOW, 350),
+    ("import deeprehab_nb.experiment.cell", SLOW, 350),
+    ("import deeprehab_nb.experiment.run", ("keras", "tensorflow", "sklearn", "matplotlib", "plotly", "papermill"), 800),
+], ids=["package", "help", "data", "a command's part", "a cell's part", "an experiment"])
+def test_little_is_loaded(code, slow, most):
+    """What makes a start slow is what is imported: libraries by name, and how many modules in all."""
+    script = f"import sys\nbefore = set(sys.modules)\n{code}\nnew = set(sys.modules) - before\nprint(len(new), *sorted(new & {set(slow)}))"
     done = subprocess.run([sys.executable, "-c", script], env=ENVIRONMENT, capture_output=True, text=True, check=True)
-    assert done.stdout == "\n"
+    number, *loaded = done.stdout.split()
+    assert not loaded and int(number) <= most
