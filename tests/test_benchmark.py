@@ -152,7 +152,10 @@ def test_all_of_the_paper_is_planned(whole):
     assert dry.returncode == 0, dry.stderr
     assert "would start 3,069 of 3,069 cells" in dry.stdout
     assert [path.name for path in (whole.parent / "runs").iterdir()] == [".benchmark"]
-    assert re.search(r"^cell\s+3069$|^job\s+3069$", (whole.parent / "runs" / ".benchmark" / "engine.log").read_text(), re.MULTILINE)
+    plan = json.loads((whole.parent / "runs" / ".benchmark" / "plan.json").read_text())
+    in_jobs = [cell for job in plan["jobs"].values() for cell in job["cells"]]
+    assert sorted(in_jobs) == sorted(plan["cells"]) and len(in_jobs) == 3069  # each in one job
+    assert re.search(rf"^job\s+{len(plan['jobs'])}$", (whole.parent / "runs" / ".benchmark" / "engine.log").read_text(), re.MULTILINE)
 
 
 def test_a_machine_of_which_nothing_is_known_is_tried_out(sample, tmp_path):

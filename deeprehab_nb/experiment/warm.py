@@ -16,7 +16,7 @@ import threading
 import types
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from multiprocessing import connection, forkserver
+from multiprocessing import connection, forkserver, resource_tracker
 
 # %% ../../nbs/experiment/warm.ipynb #1c83746d
 _READ_AT_IMPORT = ("KERAS_", "TF_", "XLA_", "JAX_", "OMP_", "OPENBLAS_", "MKL_", "NUMEXPR_", "LD_", "PYTHON")
@@ -124,6 +124,7 @@ class Warm:
 @contextmanager
 def _held() -> Iterator[None]:
     """Hold back what would end the server, which inherits that it is held back."""
+    resource_tracker.ensure_running()  # which the server needs, and which would let the signals through if it were started later
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD)
     try:
         yield
