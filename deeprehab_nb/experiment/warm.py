@@ -78,6 +78,7 @@ def limit_threads(environment: Mapping[str, str], n: int) -> dict[str, str]:
 
 
 _begun: weakref.WeakSet[Warm] = weakref.WeakSet()
+os.register_at_fork(after_in_child=_begun.clear)  # they are not the child's to end
 
 
 @atexit.register

@@ -133,9 +133,6 @@ def _work(pipe: Connection, experiment: Experiment, fold: Fold, network_of: byte
                 error.add_note(traceback.format_exc())  # a traceback cannot be sent
             pipe.send(("error", error))
 
-
-
-
 # %% ../../nbs/experiment/workers.ipynb #26e4d897
 def _n_side_by_side(experiment: Experiment, n_runs: int) -> int:
     """Return how many runs may be trained at the same time."""
