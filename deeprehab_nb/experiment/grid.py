@@ -8,8 +8,6 @@ __all__ = ['READY', 'schema', 'schema_rows', 'Resources', 'Benchmark', 'find_ben
 # %% ../../nbs/experiment/grid.ipynb #c7814a05
 import json
 import math
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -21,8 +19,9 @@ from ..data.layout import check_dataset_name, data_root, dataset_folder, local_d
 from ..data.recordings import local_folds
 from ..errors import UserError, check_name, shown, suggest
 from .store import Experiment
+from .warm import ask
 from ..files import home_path, read_file
-from ..models.zoo import ARCHITECTURES, check_model, find_model
+from ..models.zoo import ARCHITECTURES, check_hyperparameters, check_model, find_model
 
 # %% ../../nbs/experiment/grid.ipynb #2bba8f2f
 READY = Path(str(files("deeprehab_nb"))) / "workflow"
@@ -182,18 +181,6 @@ def _folds(dataset: str, wanted: list[int] | None, root: Path) -> list[int]:
     return [fold for fold in known if wanted is None or fold in wanted]
 
 
-_CHECK = """
-import json, sys
-from deeprehab_nb.errors import UserError
-from deeprehab_nb.models.zoo import architecture
-try:
-    for name, hyperparameters in json.load(sys.stdin):
-        architecture(name, hyperparameters)
-except UserError as error:
-    print(error)
-"""
-
-
 def _models(said: dict, path: Path) -> list[tuple[str, dict[str, object]]]:
     models = [next(iter(m.items())) if isinstance(m, dict) else (m, {}) for m in said.get("models", ARCHITECTURES)]
     if any(models.count(model) > 1 for model in models):
@@ -206,9 +193,7 @@ def _models(said: dict, path: Path) -> list[tuple[str, dict[str, object]]]:
             raise UserError(f"A hyperparameter of {name} in the file {path} is neither a finite number nor text, nor a list of such.") from None
     changed = [(name, hyperparameters) for name, hyperparameters in models if hyperparameters and isinstance(find_model(name), str)]
     if changed:  # in a process of its own: Keras would fill this one's memory for as long as the benchmark runs
-        done = subprocess.run([sys.executable, "-c", _CHECK], input=json.dumps(changed), stdout=subprocess.PIPE, text=True, check=True)
-        if done.stdout:
-            raise UserError(done.stdout.rstrip("\n"))
+        ask(check_hyperparameters, changed)
     return models
 
 

@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from multiprocessing import connection, forkserver, resource_tracker
 
 # %% auto #0
-__all__ = ['visible_gpus', 'get_ready', 'limit_threads', 'Warm', 'warm_kernel']
+__all__ = ['visible_gpus', 'get_ready', 'limit_threads', 'Warm', 'ask', 'warm_kernel']
 
 # %% ../../nbs/experiment/warm.ipynb #1c83746d
 _READ_AT_IMPORT = ("KERAS_", "TF_", "XLA_", "JAX_", "OMP_", "OPENBLAS_", "MKL_", "NUMEXPR_", "LD_", "PYTHON")
@@ -175,6 +175,29 @@ def _begin(environment: dict[str, str], before: set[str], main: Callable[..., No
 def _end_with_parent() -> None:
     connection.wait([multiprocessing.parent_process().sentinel])
     os._exit(1)
+
+
+def ask(function: Callable, *arguments: object) -> object:
+    """Return what a function of a module returns, or raise what it raises; it is called in a process of its own, which ends with it."""
+    pipe, other = multiprocessing.Pipe(duplex=False)
+    process = Warm(_answer, (other, function, arguments))
+    other.close()
+    try:
+        value, error = pipe.recv()
+    except EOFError:
+        raise ChildProcessError(f"The process that should have called {function.__name__} was killed, perhaps for want of memory.") from None
+    process.wait()
+    if error is not None:
+        raise error
+    return value
+
+
+def _answer(pipe: connection.Connection, function: Callable, arguments: tuple) -> None:
+    try:
+        said = function(*arguments), None
+    except Exception as error:  # noqa: BLE001 - it is raised where it was asked for
+        said = None, error
+    pipe.send(said)
 
 # %% ../../nbs/experiment/warm.ipynb #01dad858
 def _kernel(arguments: list[str], folder: str) -> None:

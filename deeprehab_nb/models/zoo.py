@@ -5,6 +5,7 @@
 # %% ../../nbs/models/zoo.ipynb #545a4bb8
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -16,7 +17,7 @@ if TYPE_CHECKING:  # importing these loads Keras
     from deeprehab_nb.models.architecture import Architecture
 
 # %% auto #0
-__all__ = ['ARCHITECTURES', 'installed_models', 'find_model', 'check_model', 'architecture']
+__all__ = ['ARCHITECTURES', 'installed_models', 'find_model', 'check_model', 'architecture', 'check_hyperparameters']
 
 # %% ../../nbs/models/zoo.ipynb #e616e7d2
 ARCHITECTURES: dict[str, str | type[Architecture]] = {
@@ -80,3 +81,9 @@ def architecture(name: str, hyperparameters: dict[str, object] | None = None) ->
         except (ImportError, AttributeError) as error:
             raise UserError(f"The network {name} should be at {found}, but cannot be imported ({error}); install its package again.") from None
     return found.from_hyperparameters(hyperparameters or {})
+
+
+def check_hyperparameters(models: Iterable[tuple[str, dict[str, object]]]) -> None:
+    """Raise UserError where `architecture` would, for the first of these names and hyperparameters."""
+    for name, hyperparameters in models:
+        architecture(name, hyperparameters)

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..backend import keras
 from ..errors import UserError
+from .adam import Adam
 from .checkpoint import Checkpoint
 from .saved import require
 
@@ -170,7 +171,7 @@ class Trainer:
         self.network = network
         loss = "sparse_categorical_crossentropy" if network.output_shape[-1] > 1 else "mean_squared_error"
         self._model = keras.Model(network.inputs, network.outputs)  # shares the layers; the network is saved without optimizer
-        self._model.compile(keras.optimizers.Adam(), loss)
+        self._model.compile(Adam(), loss)
         self._optimizer = self._model.optimizer
         self._optimizer.build(self._model.trainable_variables)  # makes its variables, which a checkpoint may have to set
         self._variables = [*network.variables, *self._optimizer.variables]
