@@ -875,7 +875,7 @@ def build_book(
     out: SiteFolder = Path("site"),
     root: Annotated[Path | None, typer.Option(metavar="DIR", help="Show the recordings of this archive.")] = None,
     runs: Annotated[Path | None, typer.Option("--results", metavar="RUNS", help="Show these experiments, or their collected tables, as reproduced results.")] = None,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Pages executed at a time.", show_default="one for each core")] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Pages executed at a time.", show_default="one more than cores")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with status 1 if there was any warning.")] = False,
 ) -> None:
     """Execute the pages whose code or data are new, and render the site. It reads without a network."""

@@ -213,7 +213,7 @@ def build_site(
     results : path-like, optional
         A folder of experiments, or of their collected tables, that are shown instead of the package's own.
     jobs : int, optional
-        Pages executed at a time; one for each core by default.
+        Pages executed at a time; by default one more than there are cores, because pages wait for processes that they start.
     look : callable, optional
         Called with what is being done, and how much of how much is done.
 
@@ -227,7 +227,7 @@ def build_site(
         If a folder cannot be used.
     """
     inputs = {name: _folder(given) for name, given in (("root", root), ("runs", results)) if given is not None}
-    look, jobs = look or (lambda *_: None), jobs or os.cpu_count() or 1
+    look, jobs = look or (lambda *_: None), jobs or (os.cpu_count() or 1) + 1
     out = _own(out)
     with alone(out / ".lock", f"The site in {out} is being built by another process; wait for it, or choose another folder."):
         experiments = sorted(f"experiments/{path.stem}" for path in (out / "experiments").glob("*-fold*-*.ipynb"))
