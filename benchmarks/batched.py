@@ -21,6 +21,7 @@ from worker import network_of
 from deeprehab_nb.backend import keras
 from deeprehab_nb.data import load_fold
 from deeprehab_nb.models.zoo import architecture
+from deeprehab_nb.training.adam import Adam
 from deeprehab_nb.training.ensemble import ensemble, judge
 from deeprehab_nb.training.loop import Schedule, channels_last, predict, run_seed, seed_everything, train
 
@@ -50,7 +51,7 @@ def train_together(build: Callable[[], keras.Model], x: np.ndarray, y: np.ndarra
         network = _plain_rnn(build())
         starts.append([[keras.ops.convert_to_numpy(v) for v in group] for group in (network.trainable_variables, network.non_trainable_variables)])
     trained, kept = ([jnp.stack(values) for values in zip(*group, strict=True)] for group in zip(*starts, strict=True))
-    optimizer = keras.optimizers.Adam(schedule.learning_rate)
+    optimizer = Adam(schedule.learning_rate)
     optimizer.build(network.trainable_variables)
     moments = [jnp.stack([v.value] * len(seeds)) for v in optimizer.variables]
     (rate_at,) = (i for i, v in enumerate(optimizer.variables) if v.name == "learning_rate")

@@ -44,12 +44,12 @@ class Adam(keras.optimizers.Optimizer):
     def build(self, variables: list[keras.Variable]) -> None:
         """Make the two vectors."""
         if not self.built:
-            super().build(variables)
+            super().build(variables)  # keeps them as _trainable_variables
             size = sum(math.prod(variable.shape) for variable in variables)
             self._mean, self._square = (self.add_variable((size,), "zeros", "float32", name=name) for name in ("mean", "square"))
 
     def apply(self, grads: list, trainable_variables: list[keras.Variable] | None = None) -> None:
-        """Make one step; the variables are those of `build`, in their order."""
+        """Make one step; the variables are those of `build`, and there is a gradient for each, in their order."""
         gradient = _end_to_end(grads)
         squares = _end_to_end([ops.square(g) for g in grads])  # before a sparse gradient's entries are added up, as Keras' Adam does
         step = ops.cast(self.iterations + 1, "float32")
@@ -57,7 +57,7 @@ class Adam(keras.optimizers.Optimizer):
         self._mean.assign_add((gradient - self._mean) * (1 - self.beta_1))
         self._square.assign_add((squares - self._square) * (1 - self.beta_2))
         change = self._mean * rate / (ops.sqrt(self._square) + self.epsilon)
-        ends = list(itertools.accumulate(math.prod(variable.shape) for variable in trainable_variables))
-        for variable, part in zip(trainable_variables, ops.split(change, ends[:-1]), strict=True):
+        ends = list(itertools.accumulate(math.prod(variable.shape) for variable in self._trainable_variables))
+        for variable, part in zip(self._trainable_variables, ops.split(change, ends[:-1]), strict=True):
             variable.assign_sub(ops.reshape(part, variable.shape))
         self.iterations.assign_add(1)
