@@ -25,22 +25,14 @@ def filters() -> list[np.ndarray]:
     return [*increase, *(-w for w in increase), *(np.concatenate([-b, 2 * b, -b]) for b in bumps)]
 
 
-def _fixed(w: np.ndarray) -> dict[str, object]:
-    def initialise(shape, dtype=None):
-        return ops.convert_to_tensor(np.broadcast_to(w.reshape(-1, 1, 1), shape).astype("float32"))
-
-    return {"kernel_size": len(w), "padding": "same", "use_bias": False, "trainable": False}, initialise
-
-
 def _hand_crafted(x, per_channel: bool):
     """Filter with layers that are not trained: each channel alone, or all at once."""
     found = []
     for w in filters():
-        options, initialise = _fixed(w)
-        if per_channel:
-            found.append(layers.DepthwiseConv1D(**options, depthwise_initializer=initialise)(x))
-        else:
-            found.append(layers.Conv1D(1, **options, kernel_initializer=initialise)(x))
+        options = {"kernel_size": len(w), "padding": "same", "use_bias": False, "trainable": False}
+        layer = layers.DepthwiseConv1D(**options) if per_channel else layers.Conv1D(1, **options)
+        found.append(layer(x))
+        layer.set_weights([np.broadcast_to(w.reshape(-1, 1, 1), layer.kernel.shape)])
     return layers.ReLU()(layers.Concatenate()(found))
 
 

@@ -8,6 +8,8 @@ How much faster the package is than the baseline, side by side and by turns; REA
 import argparse
 import csv
 import json
+import math
+import os
 import shutil
 import subprocess
 import sys
@@ -38,17 +40,18 @@ FIELDS = (
 )
 
 
-def parts(seconds: float, runs: list[list[dict[str, float]]]) -> dict[str, float]:
+def parts(seconds: float, runs: list[list[dict[str, float]]], side_by_side: int) -> dict[str, float]:
     """Divide the time of an experiment into what each epoch takes, each checkpoint, and all the rest, which does not grow."""
-    epochs = [row for run in runs for row in run]
+    epochs, rounds = [row for run in runs for row in run], math.ceil(len(runs) / side_by_side)
     epoch = median(row["seconds"] for run in runs for row in run[1:] or run)  # the first compiles
     writes = [row["write_seconds"] for row in epochs if row.get("write_seconds", 0) > 1e-3]
-    return {"epoch": epoch, "write": median(writes) if writes else 0.0, "rest": seconds - epoch * len(epochs) - sum(writes), "runs": len(runs)}
+    rest = seconds - (epoch * len(epochs) + sum(writes)) / len(runs) * rounds
+    return {"epoch": epoch, "write": median(writes) if writes else 0.0, "rest": rest, "rounds": rounds}
 
 
 def at_paper_length(part: dict[str, float], writes: int) -> float:
     """Extrapolate the time of an experiment to 1500 epochs, with so many checkpoints in each run."""
-    return part["rest"] + part["runs"] * (PAPER_EPOCHS * part["epoch"] + writes * part["write"])
+    return part["rest"] + part["rounds"] * (PAPER_EPOCHS * part["epoch"] + writes * part["write"])
 
 
 def alternate(ways: dict[str, Callable[[], float]], repeats: int) -> dict[str, list[float]]:
@@ -92,7 +95,8 @@ def measure_experiment(model: str, name: str, shape: Shape, options: argparse.Na
         return timed(WAYS[way](dataset, 0, model, root, outs[way], epochs, options.runs))
 
     found = alternate({way: partial(measure, way) for way in WAYS}, options.repeats)
-    theirs, ours = (parts(found[key][-1], histories(outs[key])) for key in ("baseline", "package"))
+    cores = len(os.sched_getaffinity(0))  # as many runs as the package trains side by side
+    theirs, ours = (parts(found[key][-1], histories(outs[key]), n) for key, n in (("baseline", 1), ("package", cores)))
     ratios = [at_paper_length(theirs, writes) / at_paper_length(ours, 0) for writes in (0, PAPER_EPOCHS)]
     limit = 3 * flops * shape.n_train * epochs * options.runs / (gflops * 1e9)
     extrapolated = {"extrapolated_1500_least": ratios[0], "extrapolated_1500_most": ratios[1]}

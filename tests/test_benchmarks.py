@@ -22,7 +22,7 @@ def test_each_network_has_its_plain_form():
 
 
 @pytest.mark.parametrize("model", ARCHITECTURES)
-def test_plain_network_is_the_packages(model):
+def test_plain_network_is_the_packages(model, tmp_path):
     seed_everything(0)
     ours, plain = architecture(model).build(20, 15, 3, Skeleton(5, 3, TREE)), build(model, 20, 15, 3, (5, 3, TREE))
     rng = np.random.default_rng(0)
@@ -36,3 +36,6 @@ def test_plain_network_is_the_packages(model):
         both.append(map(np.asarray, keras.Model(network.input, [head.input, head.output])(x, training=False)))
     for expected, found in zip(*both, strict=True):  # features, then probabilities, which alone could all be 0 and 1
         assert np.ptp(expected, axis=0).max() > 1e-3 and np.abs(found - expected).max() < 1e-5 * max(1, np.abs(expected).max())
+    plain.save(tmp_path / "best.keras")  # as the baseline does after an epoch
+    read = keras.models.load_model(tmp_path / "best.keras")
+    assert np.array_equal(read.predict_on_batch(x), plain.predict_on_batch(x))
