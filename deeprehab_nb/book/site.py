@@ -282,6 +282,7 @@ def render(contents: dict, notebooks: dict, texts: dict[str, str], out: Path) ->
     result = build_sphinx(
         str(source), str(out / "html"), doctreedir=str(out / "doctrees"), noconfig=True, path_config=str(source / "book" / "_config.yml"),
         confoverrides={"external_toc_path": str(source / "_toc.yml"), "latex_individualpages": False}, quiet=True, warningiserror=True, keep_going=True,
+        jobs=os.cpu_count(),
     )
     if isinstance(result, BaseException):
         raise result
