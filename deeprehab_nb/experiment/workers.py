@@ -141,7 +141,12 @@ def _n_side_by_side(experiment: Experiment, n_runs: int) -> int:
     if visible_gpus():
         return 1
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, min(cores // experiment.threads, n_runs))
+    return _spread(n_runs, max(1, cores // experiment.threads))
+
+
+def _spread(n_runs: int, n_places: int) -> int:
+    """Return how many of so many runs should be under way at once, so that no place is idle before all are done."""
+    return n_runs if n_runs <= n_places else n_places + n_runs % n_places
 
 
 def _most_memory(experiment: Experiment, fold: Fold) -> float:
