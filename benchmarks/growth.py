@@ -72,23 +72,11 @@ def epoch_seconds(model: str, size: Size, seconds: float) -> tuple[float, int]:
     return median(found[1:]), len(found) - 1
 
 
-def exponents(rows: list[dict[str, object]]) -> dict[str, float]:
-    """Fit a power of each axis to a network's rows, by least squares of the logarithms."""
-    import numpy as np
-
-    powers = {}
-    for axis in AXES:
-        chosen = [row for row in rows if row["axis"] in (axis, "")]
-        sizes, times = (np.log([float(row[name]) for row in chosen]) for name in (axis, "epoch_s"))
-        powers[axis] = float(np.polyfit(sizes, times, 1)[0])
-    return powers
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[1], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--models", default=",".join(MODELS), help="which of the nine")
     parser.add_argument("--seconds", type=float, default=3.0, help="that a measurement lasts, at least")
-    parser.add_argument("--out", type=Path, default=HERE / "results" / "growth.csv", help="the table; beside it .json describes the machine")
+    parser.add_argument("--out", type=Path, default=HERE.parent / "deeprehab_nb" / "results" / "growth.csv", help="the table, by default the book's; beside it .json describes the machine")
     parser.add_argument("--quick", action="store_true", help="a smoke test: GRU only, briefly")
     options = parser.parse_args()
     if options.quick:
@@ -112,10 +100,13 @@ def main() -> None:
                 writer.writerow(row)
                 file.flush()
                 console.print(f"{model} {size.n_cases} x {size.n_channels} x {size.n_timepoints}: {seconds:.3g} s", highlight=False)
+    import pandas as pd
+
+    from deeprehab_nb.results.growth import power_laws
+
     shown = Table("model", *(f"{axis} to the power of" for axis in AXES), title="How the time of an epoch grows")
-    for model in options.models.split(","):
-        powers = exponents([row for row in rows if row["model"] == model])
-        shown.add_row(model, *(f"{powers[axis]:.2f}" for axis in AXES))
+    for model, law in power_laws(pd.DataFrame(rows).astype({"epoch_s": float})).iterrows():
+        shown.add_row(model, *(f"{law[axis]:.2f}" for axis in AXES))
     console.print(shown)
 
 

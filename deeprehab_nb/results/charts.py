@@ -683,7 +683,7 @@ def shares(name: str, title: str, table: pd.DataFrame, colours: Mapping[str, str
     return Chart(name, title, data, note, interactive, static)
 
 # %% ../../nbs/results/charts.ipynb #860e0249
-def lines(name: str, title: str, table: pd.DataFrame, note: str, x_title: str, y_title: str) -> Chart:
+def lines(name: str, title: str, table: pd.DataFrame, note: str, x_title: str, y_title: str, log: bool = False) -> Chart:
     """
     Draw a line for each network.
 
@@ -694,6 +694,8 @@ def lines(name: str, title: str, table: pd.DataFrame, note: str, x_title: str, y
     table : pandas.DataFrame
         Indexed by what is on the horizontal axis, one column per network.
     x_title, y_title : str
+    log : bool
+        Whether both axes are logarithmic.
 
     Returns
     -------
@@ -701,9 +703,10 @@ def lines(name: str, title: str, table: pd.DataFrame, note: str, x_title: str, y
     """
     look = styles(table.columns)
     data = table.rename_axis(index=x_title).reset_index().melt(id_vars=x_title, var_name="model", value_name=y_title)
+    kind = "log" if log else "linear"
 
     def interactive():
-        figure = _page(400, title=title, xaxis=dict(title=x_title, tickvals=list(table.index)), yaxis_title=y_title, showlegend=True)
+        figure = _page(400, title=title, xaxis=dict(title=x_title, tickvals=list(table.index), type=kind), yaxis=dict(title=y_title, type=kind), showlegend=True)
         for model, line in table.items():
             figure.add_scatter(
                 x=table.index, y=line, name=model, mode="lines+markers", line_color=look[model].colour, marker=dict(size=9, symbol=look[model].symbol),
@@ -714,7 +717,9 @@ def lines(name: str, title: str, table: pd.DataFrame, note: str, x_title: str, y
         figure, (ax,) = _axes(5, 3.2)
         for model, line in table.items():
             ax.plot(table.index, line, label=model, color=look[model].colour, marker=look[model].marker)
-        ax.set(xlabel=x_title, ylabel=y_title, xticks=table.index)
+        ax.set(xlabel=x_title, ylabel=y_title, xscale=kind, yscale=kind)
+        ax.set_xticks(table.index, table.index)
+        ax.minorticks_off()
         figure.legend(loc="outside right upper", fontsize=7, frameon=False)
         return figure
 
