@@ -37,7 +37,7 @@ demo: setup  ## two networks on the synthetic sample archive: a table, and the r
 test: sync book  ## all tests: the notebooks' own, which run when the book is built, then those of the whole system
 	$(BIN)/pytest tests -n 2 --dist loadfile --no-loadscope-reorder
 
-bench: setup  ## measure the package against the baseline, in about an hour: benchmarks/README.md; OPTIONS=--quick for a moment
+bench: setup  ## measure the package against the baseline, in some hours: benchmarks/README.md; OPTIONS=--quick for a moment
 	$(BIN)/python benchmarks/speed.py $(OPTIONS)
 
 book: setup  ## build the book: book/_build/html/index.html
