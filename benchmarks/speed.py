@@ -8,7 +8,6 @@ How much faster the package is than the baseline, side by side and by turns; REA
 import argparse
 import csv
 import json
-import math
 import os
 import shutil
 import subprocess
@@ -25,6 +24,8 @@ from common import COMMAND, HERE, MODELS, SHAPES, WAYS, Shape, ask, environment,
 from rich.console import Console
 from rich.table import Table
 
+from deeprehab_nb.experiment.workers import n_at_once
+
 # Epochs of a run, so that an experiment of the baseline takes 20 to 60 seconds on two cores where that is possible.
 EPOCHS = {
     "small": {"FCN": 30, "H-Inception": 20, "LITEMV": 30, "ConvTran": 10, "ConvLSTM": 4, "GRU": 15, "VanTran": 3, "DisjointCNN": 10, "STGCN": 2},
@@ -40,18 +41,22 @@ FIELDS = (
 )
 
 
-def parts(seconds: float, runs: list[list[dict[str, float]]], side_by_side: int) -> dict[str, float]:
+def parts(seconds: float, runs: list[list[dict[str, float]]], places: int) -> dict[str, float]:
     """Divide the time of an experiment into what each epoch takes, each checkpoint, and all the rest, which does not grow."""
-    epochs, rounds = [row for run in runs for row in run], math.ceil(len(runs) / side_by_side)
-    epoch = median(row["seconds"] for run in runs for row in run[1:] or run)  # the first compiles
-    writes = [row["write_seconds"] for row in epochs if row.get("write_seconds", 0) > 1e-3]
-    rest = seconds - (epoch * len(epochs) + sum(writes)) / len(runs) * rounds
-    return {"epoch": epoch, "write": median(writes) if writes else 0.0, "rest": rest, "rounds": rounds}
+    together = n_at_once(len(runs), places)  # those that begin at once may share the places; what comes later has one to itself
+    shares = [min(1, places / together) if number < together else 1 for number in range(len(runs))]
+    epoch = median(share * row["seconds"] for share, run in zip(shares, runs, strict=True) for row in run[1:] or run)  # the first compiles
+    writes = [row["write_seconds"] for run in runs for row in run if row.get("write_seconds", 0) > 1e-3]
+    turns = len(runs) / min(places, len(runs))
+    return {
+        "epoch": epoch, "write": median(writes) if writes else 0.0, "turns": turns,
+        "rest": seconds - turns * (epoch * len(runs[0]) + sum(writes) / len(runs)),
+    }
 
 
 def at_paper_length(part: dict[str, float], writes: int) -> float:
     """Extrapolate the time of an experiment to 1500 epochs, with so many checkpoints in each run."""
-    return part["rest"] + part["rounds"] * (PAPER_EPOCHS * part["epoch"] + writes * part["write"])
+    return part["rest"] + part["turns"] * (PAPER_EPOCHS * part["epoch"] + writes * part["write"])
 
 
 def alternate(ways: dict[str, Callable[[], float]], repeats: int) -> dict[str, list[float]]:
@@ -95,7 +100,7 @@ def measure_experiment(model: str, name: str, shape: Shape, options: argparse.Na
         return timed(WAYS[way](dataset, 0, model, root, outs[way], epochs, options.runs))
 
     found = alternate({way: partial(measure, way) for way in WAYS}, options.repeats)
-    cores = len(os.sched_getaffinity(0))  # as many runs as the package trains side by side
+    cores = len(os.sched_getaffinity(0))
     theirs, ours = (parts(found[key][-1], histories(outs[key]), n) for key, n in (("baseline", 1), ("package", cores)))
     ratios = [at_paper_length(theirs, writes) / at_paper_length(ours, 0) for writes in (0, PAPER_EPOCHS)]
     limit = 3 * flops * shape.n_train * epochs * options.runs / (gflops * 1e9)

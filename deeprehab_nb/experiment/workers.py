@@ -35,7 +35,7 @@ if TYPE_CHECKING:  # importing these loads Keras
     from deeprehab_nb.training.loop import Epoch, Trainer
 
 # %% auto #0
-__all__ = ['checkpoint_path', 'RunMaker', 'make_runs']
+__all__ = ['checkpoint_path', 'RunMaker', 'n_at_once', 'make_runs']
 
 # %% ../../nbs/experiment/workers.ipynb #fabd2ad1
 def checkpoint_path(folder: Path, number: int) -> Path:
@@ -141,10 +141,10 @@ def _n_side_by_side(experiment: Experiment, n_runs: int) -> int:
     if visible_gpus():
         return 1
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return _spread(n_runs, max(1, cores // experiment.threads))
+    return n_at_once(n_runs, max(1, cores // experiment.threads))
 
 
-def _spread(n_runs: int, n_places: int) -> int:
+def n_at_once(n_runs: int, n_places: int) -> int:
     """Return how many of so many runs should be under way at once, so that no place is idle before all are done."""
     return n_runs if n_runs <= n_places else n_places + n_runs % n_places
 
