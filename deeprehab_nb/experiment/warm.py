@@ -50,8 +50,9 @@ def _to_load() -> list[str]:
     return [computing, "deeprehab_nb.experiment.report", "matplotlib.pyplot", "sklearn.manifold", "ipykernel.ipkernel", "ipykernel.kernelapp"]
 
 
-def _context() -> multiprocessing.context.BaseContext:
-    if sys.platform != "linux":  # elsewhere a fork of what has loaded that much is not safe
+def _context(begin: bool = True) -> multiprocessing.context.BaseContext:
+    there = _server or multiprocessing.parent_process() is not None
+    if sys.platform != "linux" or not (begin or there):  # elsewhere a fork of what has loaded that much is not safe
         return multiprocessing.get_context("spawn")
     settings = {name: said for name, said in (_USUAL | os.environ).items() if name.startswith(_READ_AT_IMPORT) and name not in _READ_LATER}
     if not _server:
@@ -100,13 +101,15 @@ class Warm:
         What it is called with; it must be possible to pickle it.
     environment : mapping from str to str, optional
         By default the environment of this process.
+    begin_server : bool
+        Whether a server is worth its memory; without one the process is started the long way.
     """
 
     stdin = stdout = stderr = None
 
-    def __init__(self, main: Callable[..., None], arguments: tuple, environment: Mapping[str, str] | None = None):
+    def __init__(self, main: Callable[..., None], arguments: tuple, environment: Mapping[str, str] | None = None, begin_server: bool = True):
         with _starting, _held(), _no_script():
-            context = _context()
+            context = _context(begin_server)
             begin = (dict(os.environ if environment is None else environment), set(_server.get("environment", ())), main, arguments)
             self._process = context.Process(target=_begin, args=begin)
             self._process.start()
@@ -180,7 +183,7 @@ def _end_with_parent() -> None:
 def ask(function: Callable, *arguments: object) -> object:
     """Return what a function of a module returns, or raise what it raises; it is called in a process of its own, which ends with it."""
     pipe, other = multiprocessing.Pipe(duplex=False)
-    process = Warm(_answer, (other, function, arguments))
+    process = Warm(_answer, (other, function, arguments), begin_server=False)  # which would stay for a single question
     other.close()
     try:
         value, error = pipe.recv()
