@@ -38,15 +38,14 @@ def _temporary_name(path: Path, process: int | str) -> str:
 def _is_alive(process: int) -> bool:
     if process == os.getpid():  # of an earlier process with the same number: this one is about to begin
         return False
-    if os.name == "nt":  # where the call below would not ask but interrupt
-        return True
+    import psutil
+
     try:
-        os.kill(process, 0)
-    except ProcessLookupError:
+        return psutil.Process(process).status() != psutil.STATUS_ZOMBIE  # which has ended, and only its number is left
+    except psutil.NoSuchProcess:
         return False
-    except OSError:  # somebody else's
-        pass
-    return True
+    except psutil.AccessDenied:  # somebody else's
+        return True
 
 
 def remove_orphans(path: Path) -> None:
