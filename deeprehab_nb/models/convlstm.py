@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from ..backend import keras
 from .architecture import Architecture
+from .layers import LSTM
 
 # %% ../../nbs/models/convlstm.ipynb #c01d4d07
 @dataclass(frozen=True, kw_only=True)
@@ -52,5 +53,5 @@ class ConvLSTM(Architecture):
         for _ in range(4):
             x = layers.Conv2D(self.n_conv_filters, (self.kernel_size, 1), activation="relu")(x)
         x = layers.Reshape((x.shape[1], n_channels * self.n_conv_filters))(x)
-        x = layers.Dropout(self.dropout)(layers.LSTM(self.hidden_units_lstm, return_sequences=True)(x))
-        return layers.Dropout(self.dropout)(layers.LSTM(self.hidden_units_lstm)(x))
+        x = layers.Dropout(self.dropout)(LSTM(self.hidden_units_lstm, return_sequences=True)(x))
+        return layers.Dropout(self.dropout)(LSTM(self.hidden_units_lstm)(x))

@@ -9,6 +9,7 @@ __all__ = ['GRU']
 from dataclasses import dataclass
 
 from ..backend import keras
+from . import layers
 from .architecture import Architecture
 
 # %% ../../nbs/models/gru.ipynb #e7668b6d
@@ -34,6 +35,6 @@ class GRU(Architecture):
     hidden_units_fc: int = 30
 
     def features(self, recording, skeleton):
-        x = keras.layers.GRU(self.hidden_units_gru, return_sequences=True)(recording)
-        x = keras.layers.GRU(self.hidden_units_gru)(x)
+        x = layers.GRU(self.hidden_units_gru, return_sequences=True)(recording)
+        x = layers.GRU(self.hidden_units_gru)(x)
         return keras.layers.Dense(self.hidden_units_fc, activation="tanh")(x)

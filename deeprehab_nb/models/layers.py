@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['ops', 'normalised', 'NormalisedConvolution', 'SpatialConvolution', 'SeparableConvolution', 'hand_crafted_filters',
-           'HandCraftedFilters', 'positional_encoding', 'PositionalEncoding', 'RelativeAttention', 'JointLSTM',
-           'GraphProduct']
+           'HandCraftedFilters', 'positional_encoding', 'PositionalEncoding', 'RelativeAttention', 'LSTM', 'GRU',
+           'JointLSTM', 'GraphProduct']
 
 # %% ../../nbs/models/layers.ipynb #ba550e2e
 import numpy as np
@@ -296,6 +296,71 @@ class RelativeAttention(keras.layers.Layer):
         """What a drawing says of the layer."""
         return f"{self.n_heads} heads"
 
+# %% ../../nbs/models/layers.ipynb #37ce4306
+class _Recurrence:
+    """What is left of a cell when its products with the frames are made."""
+
+    def __init__(self, cell: keras.Layer):
+        self.cell = cell
+        self.state_size = cell.state_size
+
+    def of_state(self, state):
+        return ops.matmul(state, self.cell.recurrent_kernel)
+
+
+class _LSTMRecurrence(_Recurrence):
+    def __call__(self, product, states):
+        (state, memory), f = states, self.cell.recurrent_activation
+        enter, keep, new, leave = ops.split(product + self.of_state(state), 4, axis=1)
+        memory = f(keep) * memory + f(enter) * self.cell.activation(new)
+        state = f(leave) * self.cell.activation(memory)
+        return state, [state, memory]
+
+    call = __call__
+
+
+class _GRURecurrence(_Recurrence):
+    def __call__(self, product, states):
+        (state,), n = states, 2 * self.cell.units
+        recalled = self.of_state(state) + self.cell.bias[1]
+        keep, reset = ops.split(self.cell.recurrent_activation(product[:, :n] + recalled[:, :n]), 2, axis=1)
+        new = self.cell.activation(product[:, n:] + reset * recalled[:, n:])
+        state = keep * state + (1 - keep) * new
+        return state, [state]
+
+    call = __call__
+
+
+class _ProductsFirst:
+    """Makes a recurrent layer of Keras multiply all frames at once."""
+
+    def inner_loop(self, sequences, initial_state, mask, training=False):
+        cell = self.cell
+        usual = cell.use_bias and getattr(cell, "reset_after", True) and not (cell.dropout or cell.recurrent_dropout)
+        if not usual or not keras.distribution.list_devices()[0].startswith("cpu"):
+            return super().inner_loop(sequences, initial_state, mask, training=training)
+        _, n_timepoints, n_maps = sequences.shape
+        bias = cell.bias if len(cell.bias.shape) == 1 else cell.bias[0]
+        product = ops.matmul(ops.reshape(sequences, (-1, n_maps)), cell.kernel) + bias
+        loop = keras.layers.RNN(
+            self.recurrence(cell), return_sequences=self.return_sequences, go_backwards=self.go_backwards, unroll=self.unroll
+        )
+        return loop.inner_loop(ops.reshape(product, (-1, n_timepoints, product.shape[-1])), initial_state, mask, training=training)
+
+
+@_serialisable
+class LSTM(_ProductsFirst, keras.layers.LSTM):
+    """`keras.layers.LSTM` for recordings of known length, which multiplies all frames at once."""
+
+    recurrence = _LSTMRecurrence
+
+
+@_serialisable
+class GRU(_ProductsFirst, keras.layers.GRU):
+    """`keras.layers.GRU` for recordings of known length, which multiplies all frames at once."""
+
+    recurrence = _GRURecurrence
+
 # %% ../../nbs/models/layers.ipynb #b5ac75a0
 @_serialisable
 class JointLSTM(keras.layers.Layer):
@@ -315,7 +380,7 @@ class JointLSTM(keras.layers.Layer):
     def __init__(self, units: int, unroll: bool = False, **kwargs):
         super().__init__(**kwargs)
         self.units, self.unroll = units, unroll
-        self.lstm = keras.layers.LSTM(units, return_sequences=True, unroll=unroll)
+        self.lstm = LSTM(units, return_sequences=True, unroll=unroll)
 
     def build(self, input_shape):
         self.lstm.build((None, input_shape[1], input_shape[3]))

@@ -14,7 +14,7 @@ from ..backend import keras
 from ..data.skeleton import Skeleton
 from ..errors import UserError
 from .architecture import Architecture
-from .layers import GraphProduct, JointLSTM
+from .layers import LSTM, GraphProduct, JointLSTM
 
 # %% ../../nbs/models/stgcn.ipynb #fc7a5a25
 def reachable(skeleton: Skeleton, n_links: int) -> np.ndarray:
@@ -78,7 +78,7 @@ class STGCN(Architecture):
         x = layers.Reshape((x.shape[1], x.shape[2] * x.shape[3]))(x)
         for number, n_units in enumerate(self.n_lstm_units, start=1):
             last = number == len(self.n_lstm_units)
-            x = layers.Dropout(self.dropout)(layers.LSTM(n_units, return_sequences=not last)(x))
+            x = layers.Dropout(self.dropout)(LSTM(n_units, return_sequences=not last)(x))
         return x
 
     def _module(self, z, skeleton, name):
