@@ -16,11 +16,11 @@ from ..backend import keras
 ops = keras.ops
 _serialisable = keras.saving.register_keras_serializable(package="deeprehab")
 
-# %% ../../nbs/models/layers.ipynb #ec0182d7
+# %% ../../nbs/models/layers.ipynb #605cce6b
 def _sum_of_rows(matrix):
     """Sum over the first axis, which stays, with length 1."""
-    if not keras.distribution.list_devices()[0].startswith("cpu"):
-        return ops.sum(matrix, axis=0, keepdims=True)  # a GPU may round what it multiplies (TensorFloat-32)
+    if keras.backend.backend() != "tensorflow" or not keras.distribution.list_devices()[0].startswith("cpu"):
+        return ops.sum(matrix, axis=0, keepdims=True)  # XLA adds fast; and a GPU may round what it multiplies (TensorFloat-32)
     return ops.matmul(ops.transpose(ops.ones_like(matrix[:, :1])), matrix)
 
 
