@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ..backend import keras
 from ..errors import UserError
 from .architecture import Architecture
-from .layers import HandCraftedFilters, normalised
+from .layers import BatchNormalization, HandCraftedFilters, normalised
 
 # %% ../../nbs/models/hinception.ipynb #cdc162b0
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,7 @@ class HInception(Architecture):
             x = self._module(x, f"module{number}", [hand_crafted] if number == 1 else [])
             if number % 3 == 0:
                 shortcut = keras.layers.Conv1D(x.shape[-1], 1, use_bias=False)(shortcut_from)
-                both = keras.layers.Add()([keras.layers.BatchNormalization()(shortcut), x])
+                both = keras.layers.Add()([BatchNormalization()(shortcut), x])
                 x = shortcut_from = keras.layers.ReLU()(both)
         return keras.layers.GlobalAveragePooling1D()(x)
 
