@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from ..backend import keras
 from .architecture import Architecture
+from .attention import SelfAttention
 from .layers import PositionalEncoding
 
 # %% ../../nbs/models/vantran.ipynb #a7109701
@@ -58,6 +59,6 @@ class VanTran(Architecture):
             branch = layers.LayerNormalization(epsilon=1e-6, name=f"{name}.{what}_norm")(branch)
             return layers.Add(name=f"{name}.{what}_sum")([x, branch])
 
-        x = add_normalised(layers.MultiHeadAttention(self.num_heads, self.emb_size, name=f"{name}.attention")(x, x), "attention")
+        x = add_normalised(SelfAttention(self.num_heads, self.emb_size, name=f"{name}.attention")(x), "attention")
         inner = layers.Dense(self.dimm_ff, activation="gelu", name=f"{name}.wide")(x)
         return add_normalised(layers.Dense(self.emb_size, name=f"{name}.narrow")(inner), "dense")
