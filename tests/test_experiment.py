@@ -267,7 +267,7 @@ def test_a_damaged_folder_is_not_taken_for_a_result(copied, damage, named):
 
 
 def test_what_was_killed_goes_on_and_ends_the_same(sample, tmp_path):
-    options = {"model": "FCN", "root": sample, "epochs": 20, "runs": 3, "seed": 5, "hyperparameters": TINY}
+    options = {"model": "FCN", "root": sample, "epochs": 20, "runs": 3, "seed": 5, "side_by_side": 2, "hyperparameters": TINY}
     killed, undisturbed = (Experiment(CLASSES, out=tmp_path / name, **options) for name in ("killed", "undisturbed"))
     script = (
         "from deeprehab_nb.experiment.run import Experiment, run_experiment\n"

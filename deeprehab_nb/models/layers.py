@@ -368,10 +368,11 @@ class _LSTMRecurrence(_Recurrence):
 
 class _GRURecurrence(_Recurrence):
     def __call__(self, product, states):
-        (state,), n = states, 2 * self.cell.units
-        recalled = self.of_state(state) + self.cell.bias[1]
-        keep, reset = ops.split(self.cell.recurrent_activation(product[:, :n] + recalled[:, :n]), 2, axis=1)
-        new = self.cell.activation(product[:, n:] + reset * recalled[:, n:])
+        (state,), f = states, self.cell.recurrent_activation
+        recalled = ops.split(self.of_state(state) + self.cell.bias[1], 3, axis=1)
+        keep, reset, new = ops.split(product, 3, axis=1)
+        keep, reset = f(keep + recalled[0]), f(reset + recalled[1])
+        new = self.cell.activation(new + reset * recalled[2])
         state = keep * state + (1 - keep) * new
         return state, [state]
 
