@@ -17,9 +17,13 @@ ops = keras.ops
 _serialisable = keras.saving.register_keras_serializable(package="deeprehab")
 
 # %% ../../nbs/models/layers.ipynb #605cce6b
+def _on_a_processor() -> bool:
+    return keras.distribution.list_devices()[0].startswith("cpu")  # Keras names GPUs, where there are any
+
+
 def _sum_of_rows(matrix):
     """Sum over the first axis, which stays, with length 1."""
-    if keras.backend.backend() != "tensorflow" or not keras.distribution.list_devices()[0].startswith("cpu"):
+    if keras.backend.backend() != "tensorflow" or not _on_a_processor():
         return ops.sum(matrix, axis=0, keepdims=True)  # XLA adds fast; and a GPU may round what it multiplies (TensorFloat-32)
     return ops.matmul(ops.transpose(ops.ones_like(matrix[:, :1])), matrix)
 
@@ -385,7 +389,7 @@ class _ProductsFirst:
     def inner_loop(self, sequences, initial_state, mask, training=False):
         cell = self.cell
         usual = cell.use_bias and getattr(cell, "reset_after", True) and not (cell.dropout or cell.recurrent_dropout)
-        if not usual or not keras.distribution.list_devices()[0].startswith("cpu"):
+        if not usual or not _on_a_processor():
             return super().inner_loop(sequences, initial_state, mask, training=training)
         _, n_timepoints, n_maps = sequences.shape
         bias = cell.bias if len(cell.bias.shape) == 1 else cell.bias[0]
