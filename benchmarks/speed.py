@@ -28,7 +28,7 @@ from deeprehab_nb.experiment.workers import n_at_once
 
 # Epochs of a run, so that an experiment of the baseline takes about half a minute on two cores where that is possible.
 EPOCHS = {
-    "small": {"FCN": 20, "H-Inception": 10, "LITEMV": 15, "ConvTran": 6, "ConvLSTM": 3, "GRU": 10, "VanTran": 3, "DisjointCNN": 5, "STGCN": 2},
+    "small": {"FCN": 20, "H-Inception": 10, "LITEMV": 15, "ConvTran": 6, "ConvLSTM": 2, "GRU": 10, "VanTran": 2, "DisjointCNN": 3, "STGCN": 2},
     "irds": {"FCN": 15, "H-Inception": 10, "LITEMV": 15, "ConvTran": 6, "ConvLSTM": 3, "GRU": 15, "VanTran": 2, "DisjointCNN": 6, "STGCN": 2},
     "kimore": dict.fromkeys(MODELS, 2) | dict.fromkeys(("FCN", "LITEMV", "GRU"), 5),
     "ucdhe": dict.fromkeys(MODELS, 2),

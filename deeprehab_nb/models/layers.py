@@ -225,12 +225,12 @@ class HandCraftedFilters(keras.layers.Layer):
     def call(self, recording):
         filters = hand_crafted_filters().values()
         if self.per_channel:
-            kernels = (np.repeat(w[:, None, None], recording.shape[-1], axis=1) for w in filters)
+            kernels = (ops.cast(np.repeat(w[:, None, None], recording.shape[-1], axis=1), recording.dtype) for w in filters)
             return ops.concatenate([ops.depthwise_conv(recording, kernel, padding="same") for kernel in kernels], axis=-1)
         size = max(map(len, filters))  # one convolution, with all filters as long as the longest
         starts = [(size - 1) // 2 - (len(w) - 1) // 2 for w in filters]  # the frame that a filter's value belongs to is the same
         kernel = np.stack([np.pad(w, (start, size - len(w) - start)) for w, start in zip(filters, starts, strict=True)], axis=-1)
-        return ops.conv(ops.sum(recording, axis=-1, keepdims=True), kernel[:, None], padding="same")
+        return ops.conv(ops.sum(recording, axis=-1, keepdims=True), ops.cast(kernel[:, None], recording.dtype), padding="same")
 
     def get_config(self):
         return super().get_config() | {"per_channel": self.per_channel}
