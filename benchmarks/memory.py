@@ -13,23 +13,23 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import psutil
 from common import HERE, MODELS, SHAPES, WAYS, ask, environment, machine, write_fold
 
-POLL = 0.05  # seconds
+POLL = 0.2  # seconds
 
 
-def resident(process: psutil.Process) -> int:
-    """Return the bytes that a process and its descendants hold; what they share is counted for each."""
+def held(process: psutil.Process) -> int:
+    """Return the bytes that a process and its descendants hold; what they share is counted once, where the system says so (Linux)."""
     total = 0
     for each in (process, *process.children(recursive=True)):
-        try:
-            total += each.memory_info().rss
-        except psutil.NoSuchProcess:  # it has just ended
-            pass
+        with suppress(psutil.NoSuchProcess, psutil.AccessDenied):  # it has just ended
+            found = each.memory_full_info()
+            total += getattr(found, "pss", found.rss)
     return total
 
 
@@ -41,7 +41,7 @@ def peak(command: list[object]) -> tuple[float, float]:
         process = psutil.Process(child.pid)
         while child.poll() is None:
             try:
-                most = max(most, resident(process))
+                most = max(most, held(process))
             except psutil.NoSuchProcess:
                 break
             time.sleep(POLL)

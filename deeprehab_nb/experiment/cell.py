@@ -195,7 +195,8 @@ def run_cell(plan: dict[str, object], name: str) -> Note:
                     epochs=(experiment.epochs - 1) * experiment.runs,
                 )
                 write_json(folder / NOTE, asdict(note))
-                ended = _attempt(experiment, said["minutes"])
+                alone_there = replace(experiment, side_by_side=0) if gpu else experiment  # one process makes all runs, perhaps as one program
+                ended = _attempt(alone_there, said["minutes"])
             note = replace(
                 note, outcome=ended.outcome, message=ended.message, notebook=_notebook(folder),
                 seconds=round(before.seconds + time.monotonic() - start, 2), training_seconds=_training_seconds(folder),

@@ -21,6 +21,7 @@ from ..models.zoo import find_model
 # %% ../../nbs/experiment/code.ipynb #2274a9f1
 _SHARED = (
     "backend", "experiment.workers", "models.architecture", "models.attention", "models.layers", "training.adam", "training.ensemble", "training.loop", "training.metrics",
+    "training.together",
 )
 
 

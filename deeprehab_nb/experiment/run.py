@@ -122,6 +122,7 @@ def run_experiment(experiment: Experiment, show: Show | None = None) -> Result:
             stop.heed("after a run")
         for number in missing:
             runs[number] = load_run(folder, number, experiment, fold)
+    checkpoint_path(folder).unlink(missing_ok=True)
     together = ensemble(fold, [run.prediction for run in runs])
     save_ensemble(experiment, fold, runs, together)
     return Result(experiment, fold, tuple(runs), together)

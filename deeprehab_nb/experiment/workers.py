@@ -16,6 +16,7 @@ from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,15 +33,15 @@ if TYPE_CHECKING:  # importing these loads Keras
     import keras
 
     from deeprehab_nb.models.architecture import Architecture
-    from deeprehab_nb.training.loop import Epoch, Trainer
+    from deeprehab_nb.training.loop import Epoch, History, Schedule, Trainer
 
 # %% auto #0
 __all__ = ['checkpoint_path', 'RunMaker', 'n_at_once', 'make_runs']
 
 # %% ../../nbs/experiment/workers.ipynb #fabd2ad1
-def checkpoint_path(folder: Path, number: int) -> Path:
-    """Return where the checkpoint of a run is, while it is unfinished."""
-    return folder / f".run{number}.checkpoint"
+def checkpoint_path(folder: Path, number: int | None = None) -> Path:
+    """Return where the checkpoint of a run is, while it is unfinished; without a number, that of runs that are trained as one program."""
+    return folder / (".runs.checkpoint" if number is None else f".run{number}.checkpoint")
 
 
 class RunMaker:
@@ -59,46 +60,86 @@ class RunMaker:
         fold = self.fold
         return self.network_of.build(fold.n_timepoints, fold.n_channels, fold.n_classes or None, fold.skeleton)
 
-    def make(self, number: int, report: Callable[[Epoch], None], stop: Stop) -> None:
-        """Train, judge and save one run."""
-        from deeprehab_nb.backend import versions
-        from deeprehab_nb.training.ensemble import judge
-        from deeprehab_nb.training.loop import Schedule, Trainer, predict, run_seed
+    def make(self, numbers: list[int], report: Callable[[int, Epoch], None], stop: Stop) -> None:
+        """Train, judge and save runs: together where that is faster, otherwise one after another."""
+        from deeprehab_nb.backend import jax_on_gpu
 
-        experiment, fold = self.experiment, self.fold
-        identity = experiment.identity(fold.digest)
-        checkpoint = Checkpoint(
-            checkpoint_path(experiment.folder, number), identity | {"run": number}, f"run {number + 1} of {experiment.runs}",
-            experiment.checkpoint_epochs, experiment.checkpoint_seconds, stop,
-        )
-        seed = run_seed(experiment.seed, number)
+        if len(numbers) > 1 and jax_on_gpu():
+            self.make_together(numbers, report, stop)
+        else:
+            for number in numbers:
+                self.make_alone(number, report, stop)
+
+    def _begin(self, path: Path, owner: dict[str, int], name: str, stop: Stop) -> tuple[Schedule, Checkpoint]:
+        from deeprehab_nb.training.loop import Schedule
+
+        experiment = self.experiment
+        owner = experiment.identity(self.fold.digest) | owner
+        checkpoint = Checkpoint(path, owner, name, experiment.checkpoint_epochs, experiment.checkpoint_seconds, stop)
+        return Schedule(experiment.epochs, experiment.batch_size), checkpoint
+
+    def make_alone(self, number: int, report: Callable[[int, Epoch], None], stop: Stop) -> None:
+        """Train, judge and save one run."""
+        from deeprehab_nb.training.loop import Trainer, run_seed
+
+        experiment, fold, seed = self.experiment, self.fold, run_seed(self.experiment.seed, number)
+        path = checkpoint_path(experiment.folder, number)
+        schedule, checkpoint = self._begin(path, {"run": number}, f"run {number + 1} of {experiment.runs}", stop)
         network = self._network(seed)
         if self.trainer is None:
             self.trainer = Trainer(network)
         else:
             self.trainer.begin_as(network)
             network = self.trainer.network
-        schedule = Schedule(experiment.epochs, experiment.batch_size)
-        history = self.trainer.train(fold.x_train, fold.y_train, schedule, seed, report=report, checkpoint=checkpoint)
+        told = partial(report, number)
+        history = self.trainer.train(fold.x_train, fold.y_train, schedule, seed, report=told, checkpoint=checkpoint)
+        self._save(number, network, history, checkpoint.resumed)
+        checkpoint.remove()
+
+    def make_together(self, numbers: list[int], report: Callable[[int, Epoch], None], stop: Stop) -> None:
+        """Train runs as one program; judge and save each."""
+        from deeprehab_nb.training.loop import run_seed
+        from deeprehab_nb.training.together import train_together
+
+        experiment, fold, missing = self.experiment, self.fold, set(numbers)
+        while missing:
+            seeds = {number: run_seed(experiment.seed, number) for number in sorted(missing)}
+            schedule, checkpoint = self._begin(checkpoint_path(experiment.folder), {}, f"the training of {experiment.runs} runs", stop)
+            network, trained = train_together(
+                self._network, fold.x_train, fold.y_train, schedule, seeds, report=report, checkpoint=checkpoint
+            )
+            for number in sorted(missing & set(trained)):  # of a checkpoint's runs, some may have been saved, and others never been begun
+                history, weights = trained[number]
+                network.set_weights(weights)
+                self._save(number, network, history, checkpoint.resumed, len(trained))
+            missing -= set(trained)
+            checkpoint.remove()
+
+    def _save(self, number: int, network: keras.Model, history: History, resumed: int, together: int = 1) -> None:
+        from deeprehab_nb.backend import versions
+        from deeprehab_nb.training.ensemble import judge
+        from deeprehab_nb.training.loop import predict, run_seed
+
+        experiment, fold = self.experiment, self.fold
         predict(network, fold.x_test, experiment.batch_size)  # compiles
         start = time.perf_counter()
         outputs = predict(network, fold.x_test, experiment.batch_size)
         inference_time = time.perf_counter() - start
         provenance = {
-            "experiment": identity,
-            "seed": seed,
+            "experiment": experiment.identity(fold.digest),
+            "seed": run_seed(experiment.seed, number),
             "best_epoch": history.best_epoch,
             "training_loss": history.best_loss,
             "trainable_parameters": sum(math.prod(w.shape) for w in network.trainable_weights),
             "training_time_s": round(history.seconds, 4),
-            "resumed": checkpoint.resumed,
+            "resumed": resumed,
+            "trained_together": together,
             "inference_time_s": round(inference_time, 4),
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
             "versions": versions(),
         }
         columns = {name: [asdict(epoch)[name] for epoch in history.epochs] for name in asdict(history.epochs[0])}
         save_run(experiment.folder, Run(number, judge(fold, outputs), columns, provenance), fold, network.save)
-        checkpoint.remove()
 
 # %% ../../nbs/experiment/workers.ipynb #a8358095
 class _Teller:
@@ -125,9 +166,9 @@ def _work(pipe: Connection, experiment: Experiment, fold: Fold, network_of: byte
     with stopping() as stop, redirect_stdout(_Teller(pipe)):
         try:
             maker = RunMaker(experiment, fold, cloudpickle.loads(network_of))
-            while (number := pipe.recv()) is not None:
-                maker.make(number, lambda epoch, number=number: pipe.send(("epoch", (number, epoch, _memory()))), stop)
-                pipe.send(("run", number))
+            while (numbers := pipe.recv()) is not None:
+                maker.make(numbers, lambda number, epoch: pipe.send(("epoch", (number, epoch, _memory()))), stop)
+                pipe.send(("runs", numbers))
         except BaseException as error:  # noqa: BLE001 - it is raised where the runs were asked for
             if not isinstance(error, Interrupted):
                 error.add_note(traceback.format_exc())  # a traceback cannot be sent
@@ -142,6 +183,16 @@ def _n_side_by_side(experiment: Experiment, n_runs: int) -> int:
         return 1
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return n_at_once(n_runs, max(1, cores // experiment.threads))
+
+
+def _groups(numbers: list[int], experiment: Experiment) -> list[list[int]]:
+    """Divide runs into what a process makes at a time: on a GPU all, otherwise one."""
+    return [numbers] if visible_gpus() and not experiment.side_by_side else [[number] for number in numbers]
+
+
+def _called(numbers: list[int], experiment: Experiment) -> str:
+    first, last = numbers[0] + 1, numbers[-1] + 1
+    return (f"run {first}" if first == last else f"runs {first} to {last}") + f" of {experiment.runs}"
 
 
 def n_at_once(n_runs: int, n_places: int) -> int:
@@ -183,7 +234,7 @@ def make_runs(
 
     environment = limit_threads(os.environ, experiment.threads)
     arguments = (experiment, fold, cloudpickle.dumps(network_of))
-    waiting, working, of = list(numbers), {}, f"of {experiment.runs}"
+    waiting, working = _groups(numbers, experiment), {}
     most, needed = _n_side_by_side(experiment, len(waiting)), _most_memory(experiment, fold)
 
     def begin() -> None:
@@ -203,14 +254,14 @@ def make_runs(
                 for process, _ in working.values():
                     process.terminate()
             for pipe in wait(list(working), 0.2):
-                process, number = working[pipe]
+                process, group = working[pipe]
                 try:
                     kind, told = pipe.recv()
                 except (EOFError, ConnectionResetError):
                     if stop.signal is not None:  # it had not begun
-                        raise Interrupted(f"Interrupted in run {number + 1} {of}; the same command goes on from there.", stop.signal) from None
+                        raise Interrupted(f"Interrupted in {_called(group, experiment)}; the same command goes on from there.", stop.signal) from None
                     raise ChildProcessError(
-                        f"The process that trained run {number + 1} {of} was killed, perhaps for want of memory; the same command goes on "
+                        f"The process that trained {_called(group, experiment)} was killed, perhaps for want of memory; the same command goes on "
                         "from the last checkpoint."
                     ) from None
                 if kind == "error":

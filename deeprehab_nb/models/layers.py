@@ -11,19 +11,15 @@ __all__ = ['ops', 'BatchNormalization', 'normalised', 'NormalisedConvolution', '
 import numpy as np
 from scipy.fft import dct
 
-from ..backend import keras
+from ..backend import jax_on_gpu, keras, on_a_processor
 
 ops = keras.ops
 _serialisable = keras.saving.register_keras_serializable(package="deeprehab")
 
 # %% ../../nbs/models/layers.ipynb #605cce6b
-def _on_a_processor() -> bool:
-    return keras.distribution.list_devices()[0].startswith("cpu")  # Keras names GPUs, where there are any
-
-
 def _sum_of_rows(matrix):
     """Sum over the first axis, which stays, with length 1."""
-    if keras.backend.backend() != "tensorflow" or not _on_a_processor():
+    if keras.backend.backend() != "tensorflow" or not on_a_processor():
         return ops.sum(matrix, axis=0, keepdims=True)  # XLA adds fast; and a GPU may round what it multiplies (TensorFloat-32)
     return ops.matmul(ops.transpose(ops.ones_like(matrix[:, :1])), matrix)
 
@@ -172,14 +168,27 @@ def _depthwise(size: int, dilation: int):
     return depthwise
 
 
+def _shifted(dilation: int):
+    """Return the same as a sum of products, for XLA, which makes one program for a GPU of it; cuDNN's takes ten times as long."""
+
+    def depthwise(x, filters):
+        n_timepoints, reach = x.shape[1], (filters.shape[0] - 1) * dilation
+        x = ops.pad(x, ((0, 0), (reach // 2, reach - reach // 2), (0, 0)))
+        return sum(x[:, i * dilation : i * dilation + n_timepoints] * filters[i, :, 0] for i in range(filters.shape[0]))
+
+    return depthwise
+
+
 @_serialisable
 class SeparableConvolution(keras.layers.SeparableConv1D):
     """`keras.layers.SeparableConv1D` of padding "same", without bias or activation, with a faster gradient of its filters."""
 
     def call(self, maps):
-        depthwise = _depthwise(self.kernel_size[0], self.dilation_rate[0])
-        filters = ops.reshape(self.depthwise_kernel, (self.kernel_size[0], -1, 1))
-        return ops.conv(depthwise(maps, filters), self.pointwise_kernel)
+        (size,), (dilation,) = self.kernel_size, self.dilation_rate
+        filters = ops.reshape(self.depthwise_kernel, (size, -1, 1))
+        if jax_on_gpu():
+            return ops.matmul(_shifted(dilation)(maps, filters), self.pointwise_kernel[0])
+        return ops.conv(_depthwise(size, dilation)(maps, filters), self.pointwise_kernel)
 
 # %% ../../nbs/models/layers.ipynb #80743084
 def hand_crafted_filters() -> dict[str, np.ndarray]:
@@ -224,13 +233,19 @@ class HandCraftedFilters(keras.layers.Layer):
 
     def call(self, recording):
         filters = hand_crafted_filters().values()
-        if self.per_channel:
+        if self.per_channel and not jax_on_gpu():
             kernels = (ops.cast(np.repeat(w[:, None, None], recording.shape[-1], axis=1), recording.dtype) for w in filters)
             return ops.concatenate([ops.depthwise_conv(recording, kernel, padding="same") for kernel in kernels], axis=-1)
         size = max(map(len, filters))  # one convolution, with all filters as long as the longest
         starts = [(size - 1) // 2 - (len(w) - 1) // 2 for w in filters]  # the frame that a filter's value belongs to is the same
         kernel = np.stack([np.pad(w, (start, size - len(w) - start)) for w, start in zip(filters, starts, strict=True)], axis=-1)
-        return ops.conv(ops.sum(recording, axis=-1, keepdims=True), ops.cast(kernel[:, None], recording.dtype), padding="same")
+        kernel = ops.cast(kernel[:, None], recording.dtype)
+        if not self.per_channel:
+            return ops.conv(ops.sum(recording, axis=-1, keepdims=True), kernel, padding="same")
+        _, n_timepoints, n_channels = recording.shape
+        alone = ops.reshape(ops.transpose(recording, (0, 2, 1)), (-1, n_timepoints, 1))  # each channel as a recording
+        maps = ops.reshape(ops.conv(alone, kernel, padding="same"), (-1, n_channels, n_timepoints, len(filters)))
+        return ops.reshape(ops.transpose(maps, (0, 2, 3, 1)), (-1, n_timepoints, len(filters) * n_channels))
 
     def get_config(self):
         return super().get_config() | {"per_channel": self.per_channel}
@@ -383,21 +398,35 @@ class _GRURecurrence(_Recurrence):
     call = __call__
 
 
+def _loop(recurrence: _Recurrence, product, states: list) -> tuple:
+    """Return the last output, all outputs, and the last states; a GPU gets several frames in one turn of the loop."""
+
+    def frame(states, product):
+        output, states = recurrence(product, states)
+        return states, output
+
+    states, outputs = ops.scan(frame, states, ops.transpose(product, (1, 0, 2)), unroll=4)
+    return outputs[-1], ops.transpose(outputs, (1, 0, 2)), states
+
+
 class _ProductsFirst:
     """Makes a recurrent layer of Keras multiply all frames at once."""
 
     def inner_loop(self, sequences, initial_state, mask, training=False):
         cell = self.cell
         usual = cell.use_bias and getattr(cell, "reset_after", True) and not (cell.dropout or cell.recurrent_dropout)
-        if not usual or not _on_a_processor():
+        if not usual or (self.use_cudnn and not on_a_processor()):
             return super().inner_loop(sequences, initial_state, mask, training=training)
         _, n_timepoints, n_maps = sequences.shape
         bias = cell.bias if len(cell.bias.shape) == 1 else cell.bias[0]
         product = ops.matmul(ops.reshape(sequences, (-1, n_maps)), cell.kernel) + bias
+        product = ops.reshape(product, (-1, n_timepoints, product.shape[-1]))
+        if jax_on_gpu() and not self.go_backwards and mask is None:
+            return _loop(self.recurrence(cell), product, list(initial_state))
         loop = keras.layers.RNN(
             self.recurrence(cell), return_sequences=self.return_sequences, go_backwards=self.go_backwards, unroll=self.unroll
         )
-        return loop.inner_loop(ops.reshape(product, (-1, n_timepoints, product.shape[-1])), initial_state, mask, training=training)
+        return loop.inner_loop(product, initial_state, mask, training=training)
 
 
 @_serialisable
