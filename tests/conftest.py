@@ -25,7 +25,7 @@ _ASIDE = ("DEEPREHAB_DATA", "FORCE_COLOR", "PY_COLORS", "GITHUB_ACTIONS")  # a d
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in _ASIDE}
 
 
-SLOWEST = "chaos book estimators benchmark checkpoint golden models experiment cost slurm results site collect download".split()
+SLOWEST = "chaos book estimators benchmark checkpoint golden together models experiment cost slurm results site collect download".split()
 
 
 def pytest_collection_modifyitems(items):

@@ -41,9 +41,7 @@ def unseen(state):
 
 def here(numbers, experiment, fold, network_of, report, stop):
     """Make runs in this process, where a test can stop them at a certain batch."""
-    maker = RunMaker(experiment, fold, network_of)
-    for number in numbers:
-        maker.make(number, lambda epoch, number=number: report(number, epoch), stop)
+    RunMaker(experiment, fold, network_of).make(numbers, report, stop)
 
 
 @pytest.fixture
