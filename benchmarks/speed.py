@@ -24,8 +24,6 @@ from common import COMMAND, HERE, MODELS, SHAPES, WAYS, Shape, ask, environment,
 from rich.console import Console
 from rich.table import Table
 
-from deeprehab_nb.experiment.workers import n_at_once
-
 # Epochs of a run, so that an experiment of the baseline takes about half a minute on two cores where that is possible.
 EPOCHS = {
     "small": {"FCN": 20, "H-Inception": 10, "LITEMV": 15, "ConvTran": 6, "ConvLSTM": 2, "GRU": 10, "VanTran": 2, "DisjointCNN": 3, "STGCN": 2},
@@ -43,11 +41,9 @@ FIELDS = (
 
 def parts(seconds: float, runs: list[list[dict[str, float]]], places: int) -> dict[str, float]:
     """Divide the time of an experiment into what each epoch takes, each checkpoint, and all the rest, which does not grow."""
-    together = n_at_once(len(runs), places)  # those that begin at once may share the places; what comes later has one to itself
-    shares = [min(1, places / together) if number < together else 1 for number in range(len(runs))]
-    epoch = median(share * row["seconds"] for share, run in zip(shares, runs, strict=True) for row in run[1:] or run)  # the first compiles
+    epoch = median(row["seconds"] for run in runs for row in run[1:] or run)  # the first compiles
     writes = [row["write_seconds"] for run in runs for row in run if row.get("write_seconds", 0) > 1e-3]
-    turns = len(runs) / min(places, len(runs))
+    turns = -(-len(runs) // places)
     return {
         "epoch": epoch, "write": median(writes) if writes else 0.0, "turns": turns,
         "rest": seconds - turns * (epoch * len(runs[0]) + sum(writes) / len(runs)),

@@ -36,7 +36,7 @@ if TYPE_CHECKING:  # importing these loads Keras
     from deeprehab_nb.training.loop import Epoch, History, Schedule, Trainer
 
 # %% auto #0
-__all__ = ['checkpoint_path', 'RunMaker', 'n_at_once', 'make_runs']
+__all__ = ['checkpoint_path', 'RunMaker', 'make_runs']
 
 # %% ../../nbs/experiment/workers.ipynb #fabd2ad1
 def checkpoint_path(folder: Path, number: int | None = None) -> Path:
@@ -182,7 +182,7 @@ def _n_side_by_side(experiment: Experiment, n_runs: int) -> int:
     if visible_gpus():
         return 1
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return n_at_once(n_runs, max(1, cores // experiment.threads))
+    return min(n_runs, max(1, cores // experiment.threads))
 
 
 def _groups(numbers: list[int], experiment: Experiment) -> list[list[int]]:
@@ -193,11 +193,6 @@ def _groups(numbers: list[int], experiment: Experiment) -> list[list[int]]:
 def _called(numbers: list[int], experiment: Experiment) -> str:
     first, last = numbers[0] + 1, numbers[-1] + 1
     return (f"run {first}" if first == last else f"runs {first} to {last}") + f" of {experiment.runs}"
-
-
-def n_at_once(n_runs: int, n_places: int) -> int:
-    """Return how many of so many runs should be under way at once, so that no place is idle before all are done."""
-    return n_runs if n_runs <= n_places else n_places + n_runs % n_places
 
 
 def _most_memory(experiment: Experiment, fold: Fold) -> float:

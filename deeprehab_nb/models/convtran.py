@@ -16,6 +16,7 @@ from deeprehab_nb.models.layers import (
     PositionalEncoding,
     RelativeAttention,
     SpatialConvolution,
+    gelu,
     normalised,
 )
 
@@ -64,7 +65,7 @@ class ConvTran(Architecture):
         n_timepoints, n_channels = recording.shape[1:]
         x = layers.Reshape((n_timepoints, n_channels, 1))(recording)
         x = NormalisedConvolution(self.emb_size * self.factor_filters, (8, 1), padding="same")(x)
-        x = normalised(SpatialConvolution(self.emb_size, (1, n_channels))(layers.Activation("gelu")(x)), "gelu")
+        x = normalised(SpatialConvolution(self.emb_size, (1, n_channels))(layers.Activation(gelu)(x)), gelu)
         x = layers.Reshape((n_timepoints, self.emb_size))(x)
 
         x = layers.Dropout(self.dropout)(PositionalEncoding(length_aware=True)(x))

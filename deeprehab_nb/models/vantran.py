@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ..backend import keras
 from .architecture import Architecture
 from .attention import SelfAttention
-from .layers import PositionalEncoding
+from .layers import PositionalEncoding, gelu
 
 # %% ../../nbs/models/vantran.ipynb #a7109701
 @dataclass(frozen=True, kw_only=True)
@@ -60,5 +60,5 @@ class VanTran(Architecture):
             return layers.Add(name=f"{name}.{what}_sum")([x, branch])
 
         x = add_normalised(SelfAttention(self.num_heads, self.emb_size, name=f"{name}.attention")(x), "attention")
-        inner = layers.Dense(self.dimm_ff, activation="gelu", name=f"{name}.wide")(x)
+        inner = layers.Dense(self.dimm_ff, activation=gelu, name=f"{name}.wide")(x)
         return add_normalised(layers.Dense(self.emb_size, name=f"{name}.narrow")(inner), "dense")
