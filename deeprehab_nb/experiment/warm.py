@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import multiprocessing
 import os
 import shutil
@@ -163,6 +164,7 @@ def _no_script() -> Iterator[None]:
 
 def _begin(environment: dict[str, str], before: set[str], main: Callable[..., None], arguments: tuple) -> None:
     os.setsid()
+    gc.freeze()  # a collection writes into all that it looks at, and what is written to is not shared with the server any more
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD)
     forkserver._forkserver.ensure_running = lambda: None  # what this process begins is a fork of the same server, not of another one
     set_by_libraries = {name: said for name, said in os.environ.items() if name not in before}

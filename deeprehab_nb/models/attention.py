@@ -7,10 +7,46 @@ __all__ = ['ops', 'SelfAttention']
 
 # %% ../../nbs/models/attention.ipynb #163e1f75
 from ..backend import keras
+from .layers import after, sum_of_rows
 
 ops = keras.ops
 
 # %% ../../nbs/models/attention.ipynb #1cd45ef9
+@ops.custom_gradient
+def _attend(maps, asks, shift, answers):
+    """
+    Return what the heads make of the maps, of shape (batch * n_timepoints, n_maps).
+
+    The matrices of the heads lie side by side in ``asks``, and below each other in ``answers``; ``shift`` is added to what is asked for.
+    """
+    _, n_timepoints, n_maps = maps.shape
+    n_heads = asks.shape[1] // n_maps
+    by_head, beside = (-1, n_timepoints * n_heads, n_maps), (-1, n_heads * n_maps)
+
+    def turned(x):
+        return ops.transpose(x, (0, 2, 1))
+
+    def asked(maps):
+        return ops.add(ops.matmul(ops.reshape(maps, (-1, n_maps)), asks), shift)  # faster than +, in TensorFlow
+
+    weights = ops.softmax(ops.matmul(ops.reshape(asked(maps), by_head), turned(maps)))
+
+    def gradient(*args, upstream=None):
+        (upstream,) = args if upstream is None else (upstream,)
+        again = after(maps, upstream)
+        of_answers = ops.matmul(ops.transpose(ops.reshape(ops.matmul(weights, again), beside)), upstream)
+        of_mixed = ops.reshape(ops.matmul(upstream, ops.transpose(answers)), by_head)
+        of_weights = ops.matmul(of_mixed, turned(maps))
+        of_scores = weights * (of_weights - ops.sum(weights * of_weights, axis=-1, keepdims=True))
+        of_asked = ops.reshape(ops.matmul(of_scores, maps), beside)
+        of_maps = ops.matmul(turned(weights), of_mixed) + ops.matmul(turned(of_scores), ops.reshape(asked(again), by_head))
+        of_maps += ops.reshape(ops.matmul(of_asked, ops.transpose(asks)), (-1, n_timepoints, n_maps))
+        of_asks = ops.matmul(ops.transpose(ops.reshape(maps, (-1, n_maps))), of_asked)
+        return of_maps, of_asks, sum_of_rows(of_asked)[0], of_answers
+
+    return ops.matmul(ops.reshape(ops.matmul(weights, maps), beside), answers), gradient
+
+
 @keras.saving.register_keras_serializable(package="deeprehab")
 class SelfAttention(keras.layers.MultiHeadAttention):
     """
@@ -44,13 +80,10 @@ class SelfAttention(keras.layers.MultiHeadAttention):
         keys = ops.transpose(key.kernel, (1, 2, 0)) * self.key_dim**-0.5  # by head, as all that follows
         asks = ops.transpose(ops.matmul(ops.transpose(query.kernel, (1, 0, 2)), keys), (1, 0, 2))
         answers = ops.matmul(ops.transpose(value.kernel, (1, 0, 2)), output.kernel)
-        asked = ops.matmul(ops.reshape(maps, (-1, n_maps)), ops.reshape(asks, (n_maps, -1)))
-        asked = ops.add(asked, ops.reshape(ops.matmul(query.bias[:, None], keys), (-1,)))  # faster than +, in TensorFlow
-        scores = ops.matmul(ops.reshape(asked, (-1, n_timepoints * self.num_heads, n_maps)), ops.transpose(maps, (0, 2, 1)))
-        mixed = ops.matmul(ops.softmax(scores), maps)
+        shift = ops.reshape(ops.matmul(query.bias[:, None], keys), (-1,))
         bias = ops.sum(ops.matmul(value.bias[:, None], output.kernel), axis=(0, 1)) + output.bias
         bias += 0 * ops.sum(key.bias)  # optimizers want a gradient of each weight
-        out = ops.matmul(ops.reshape(mixed, (-1, self.num_heads * n_maps)), ops.reshape(answers, (-1, n_maps)))
+        out = _attend(maps, ops.reshape(asks, (n_maps, -1)), shift, ops.reshape(answers, (-1, n_maps)))
         return ops.reshape(ops.add(out, bias), (-1, n_timepoints, n_maps))
 
     def get_config(self):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ..backend import keras
 from .architecture import Architecture
 from .attention import SelfAttention
-from .layers import PositionalEncoding, gelu
+from .layers import DenseOfGELU, LayerNormalization, PositionalEncoding
 
 # %% ../../nbs/models/vantran.ipynb #a7109701
 @dataclass(frozen=True, kw_only=True)
@@ -56,9 +56,9 @@ class VanTran(Architecture):
 
         def add_normalised(branch, what):
             branch = layers.Dropout(self.dropout, name=f"{name}.{what}_dropout")(branch)
-            branch = layers.LayerNormalization(epsilon=1e-6, name=f"{name}.{what}_norm")(branch)
+            branch = LayerNormalization(epsilon=1e-6, name=f"{name}.{what}_norm")(branch)
             return layers.Add(name=f"{name}.{what}_sum")([x, branch])
 
         x = add_normalised(SelfAttention(self.num_heads, self.emb_size, name=f"{name}.attention")(x), "attention")
-        inner = layers.Dense(self.dimm_ff, activation=gelu, name=f"{name}.wide")(x)
-        return add_normalised(layers.Dense(self.emb_size, name=f"{name}.narrow")(inner), "dense")
+        inner = layers.Dense(self.dimm_ff, name=f"{name}.wide")(x)
+        return add_normalised(DenseOfGELU(self.emb_size, name=f"{name}.narrow")(inner), "dense")

@@ -10,7 +10,7 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -175,7 +175,7 @@ class Checkpoint:
             or 0 < self.every_seconds <= time.monotonic() - self._time
         )
 
-    def write(self, epochs: int, state: dict[str, object], groups: list[list[np.ndarray]]) -> None:
+    def write(self, epochs: int, state: dict[str, object], groups: Iterable[list[np.ndarray]]) -> None:
         """
         Replace the file, whole or not at all.
 
@@ -185,7 +185,8 @@ class Checkpoint:
             How many have ended.
         state : dict
             What JSON can say.
-        groups : list of list of numpy.ndarray
+        groups : iterable of list of numpy.ndarray
+            Taken one after another, and not kept.
 
         Raises
         ------

@@ -224,7 +224,7 @@ class Trainer:
             nonlocal start
             if checkpoint is not None and checkpoint.due(len(history.epochs)):
                 at.seconds = time.perf_counter() - start
-                checkpoint.write(len(history.epochs), at.describe(), [_numbers(self._variables), at.best_weights])
+                checkpoint.write(len(history.epochs), at.describe(), map(_numbers, [self._variables, at.best_weights]))
                 start = time.perf_counter() - at.seconds  # writing is not training
 
         while len(history.epochs) < schedule.epochs:

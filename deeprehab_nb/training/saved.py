@@ -10,9 +10,10 @@ import hashlib
 import json
 import math
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
+from itertools import chain
 from pathlib import Path
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
@@ -34,12 +35,12 @@ def require(condition: object) -> None:
         raise ValueError
 
 
-def _zip(members: dict[str, bytes]) -> bytes:
+def _zip(members: Iterable[tuple[str, bytes]]) -> memoryview:
     stream = BytesIO()
     with ZipFile(stream, "w", ZIP_STORED) as archive:
-        for name, content in members.items():
+        for name, content in members:
             archive.writestr(ZipInfo(name), content)  # a ZipInfo has no date: equal content, equal bytes
-    return stream.getvalue()
+    return stream.getbuffer()
 
 
 def _npz(arrays: list[np.ndarray]) -> bytes:
@@ -58,7 +59,7 @@ def _plain(value: object) -> object:
     raise UserError(f"A parameter holds {value!r}, which cannot be saved.")
 
 
-def pack(described: dict[str, object], runs: list[list[np.ndarray]], kind: str = "estimator") -> bytes:
+def pack(described: dict[str, object], runs: Iterable[list[np.ndarray]], kind: str = "estimator") -> bytes:
     """
     Return the content of a file.
 
@@ -66,8 +67,8 @@ def pack(described: dict[str, object], runs: list[list[np.ndarray]], kind: str =
     ----------
     described : dict
         Everything but the weights; what JSON can say, and numbers of NumPy.
-    runs : list of list of numpy.ndarray
-        The weights of each run; of a checkpoint, its groups of arrays.
+    runs : iterable of list of numpy.ndarray
+        The weights of each run; of a checkpoint, its groups of arrays. They are taken one after another, and not kept.
     kind : {"estimator", "checkpoint"}
         What the first line says that the file is.
 
@@ -76,11 +77,10 @@ def pack(described: dict[str, object], runs: list[list[np.ndarray]], kind: str =
     UserError
         If there is something in the description that JSON cannot say.
     """
-    members = {f"{kind}.json": json.dumps(described, default=_plain, allow_nan=False).encode()}
-    for run, weights in enumerate(runs):
-        members[f"run{run}.npz"] = _npz(weights)
-    rest = _zip(members)
-    return _magic(kind) + _FORMAT + b" " + hashlib.sha256(rest).hexdigest().encode() + b"\n" + rest
+    description = json.dumps(described, default=_plain, allow_nan=False).encode()
+    arrays = ((f"run{run}.npz", packed) for run, packed in enumerate(map(_npz, runs)))
+    rest = _zip(chain([(f"{kind}.json", description)], arrays))
+    return b"".join([_magic(kind), _FORMAT, b" ", hashlib.sha256(rest).hexdigest().encode(), b"\n", rest])
 
 # %% ../../nbs/training/saved.ipynb #3b4d7e6f
 def _verified(path: Path, kind: str) -> bytes:
