@@ -62,6 +62,23 @@ class _Process:
         logging.disable(logging.NOTSET)
 
 
+def _engine() -> str:
+    """Register with papermill what writes a notebook when its execution ends in whatever way, and not with each cell, figure by figure."""
+    from papermill.engines import NBClientEngine, papermill_engines
+
+    class AtTheEnd(NBClientEngine):
+        @classmethod
+        def execute_managed_notebook(cls, nb_man, kernel_name, **options):
+            path, nb_man.output_path = nb_man.output_path, None
+            try:
+                super().execute_managed_notebook(nb_man, kernel_name, **options)
+            finally:
+                nb_man.output_path = path
+
+    papermill_engines.register("at_the_end", AtTheEnd)
+    return "at_the_end"
+
+
 def _parameters(experiment: Experiment) -> dict[str, object]:
     """Return the notebook's parameters as papermill can write them."""
     names = (
@@ -113,7 +130,7 @@ def execute(experiment: Experiment, show: Show) -> bool:
         try:
             with watch(folder / PROGRESS, show), tempfile.TemporaryDirectory() as sockets:
                 papermill.execute_notebook(
-                    TEMPLATE, notebook, _parameters(experiment), kernel_name="python3", progress_bar=False,
+                    TEMPLATE, notebook, _parameters(experiment), kernel_name="python3", progress_bar=False, engine_name=_engine(),
                     kernel_manager_class=warm_kernel(process.started),
                     extra_arguments=["--log-level=CRITICAL"],  # of the kernel: a failed cell is in the notebook
                     config=Config(KernelManager={"transport": "ipc", "ip": f"{sockets}/kernel"}),
