@@ -43,7 +43,7 @@ def parts(seconds: float, runs: list[list[dict[str, float]]], places: int) -> di
     """Divide the time of an experiment into what each epoch takes, each checkpoint, and all the rest, which does not grow."""
     epoch = median(row["seconds"] for run in runs for row in run[1:] or run)  # the first compiles
     writes = [row["write_seconds"] for run in runs for row in run if row.get("write_seconds", 0) > 1e-3]
-    turns = -(-len(runs) // places)
+    turns = max(1, len(runs) / places)  # a run may be divided
     return {
         "epoch": epoch, "write": median(writes) if writes else 0.0, "turns": turns,
         "rest": seconds - turns * (epoch * len(runs[0]) + sum(writes) / len(runs)),

@@ -27,7 +27,7 @@ from ..data.reader import Fold
 from ..errors import Interrupted
 from .store import Experiment, Run, save_run
 from .warm import Warm, limit_threads, visible_gpus
-from ..training.checkpoint import Checkpoint, Stop, stopping
+from ..training.checkpoint import Checkpoint, Paused, Stop, stopping
 
 if TYPE_CHECKING:  # importing these loads Keras
     import keras
@@ -36,7 +36,7 @@ if TYPE_CHECKING:  # importing these loads Keras
     from deeprehab_nb.training.loop import Epoch, History, Schedule, Trainer
 
 # %% auto #0
-__all__ = ['checkpoint_path', 'RunMaker', 'make_runs']
+__all__ = ['Task', 'checkpoint_path', 'RunMaker', 'make_runs']
 
 # %% ../../nbs/experiment/workers.ipynb #fabd2ad1
 def checkpoint_path(folder: Path, number: int | None = None) -> Path:
@@ -60,15 +60,15 @@ class RunMaker:
         fold = self.fold
         return self.network_of.build(fold.n_timepoints, fold.n_channels, fold.n_classes or None, fold.skeleton)
 
-    def make(self, numbers: list[int], report: Callable[[int, Epoch], None], stop: Stop) -> None:
-        """Train, judge and save runs: together where that is faster, otherwise one after another."""
+    def make(self, numbers: list[int], report: Callable[[int, Epoch], None], stop: Stop, until: int = 0) -> None:
+        """Train, judge and save runs: together where that is faster, otherwise one after another; ``until`` as for `make_alone`."""
         from deeprehab_nb.backend import jax_on_gpu
 
         if len(numbers) > 1 and jax_on_gpu():
             self.make_together(numbers, report, stop)
         else:
             for number in numbers:
-                self.make_alone(number, report, stop)
+                self.make_alone(number, report, stop, until)
 
     def _begin(self, path: Path, owner: dict[str, int], name: str, stop: Stop) -> tuple[Schedule, Checkpoint]:
         from deeprehab_nb.training.loop import Schedule
@@ -78,13 +78,14 @@ class RunMaker:
         checkpoint = Checkpoint(path, owner, name, experiment.checkpoint_epochs, experiment.checkpoint_seconds, stop)
         return Schedule(experiment.epochs, experiment.batch_size), checkpoint
 
-    def make_alone(self, number: int, report: Callable[[int, Epoch], None], stop: Stop) -> None:
-        """Train, judge and save one run."""
+    def make_alone(self, number: int, report: Callable[[int, Epoch], None], stop: Stop, until: int = 0) -> None:
+        """Train, judge and save one run; or, where ``until`` is not 0, train it until that epoch and leave its checkpoint."""
         from deeprehab_nb.training.loop import Trainer, run_seed
 
         experiment, fold, seed = self.experiment, self.fold, run_seed(self.experiment.seed, number)
         path = checkpoint_path(experiment.folder, number)
         schedule, checkpoint = self._begin(path, {"run": number}, f"run {number + 1} of {experiment.runs}", stop)
+        checkpoint.until = until
         network = self._network(seed)
         if self.trainer is None:
             self.trainer = Trainer(network)
@@ -92,7 +93,10 @@ class RunMaker:
             self.trainer.begin_as(network)
             network = self.trainer.network
         told = partial(report, number)
-        history = self.trainer.train(fold.x_train, fold.y_train, schedule, seed, report=told, checkpoint=checkpoint)
+        try:
+            history = self.trainer.train(fold.x_train, fold.y_train, schedule, seed, report=told, checkpoint=checkpoint)
+        except Paused:
+            return
         self._save(number, network, history, checkpoint.resumed)
         checkpoint.remove()
 
@@ -166,8 +170,9 @@ def _work(pipe: Connection, experiment: Experiment, fold: Fold, network_of: byte
     with stopping() as stop, redirect_stdout(_Teller(pipe)):
         try:
             maker = RunMaker(experiment, fold, cloudpickle.loads(network_of))
-            while (numbers := pipe.recv()) is not None:
-                maker.make(numbers, lambda number, epoch: pipe.send(("epoch", (number, epoch, _memory()))), stop)
+            while (task := pipe.recv()) is not None:
+                numbers, until = task
+                maker.make(numbers, lambda number, epoch: pipe.send(("epoch", (number, epoch, _memory()))), stop, until)
                 pipe.send(("runs", numbers))
         except BaseException as error:  # noqa: BLE001 - it is raised where the runs were asked for
             if not isinstance(error, Interrupted):
@@ -185,13 +190,31 @@ def _n_side_by_side(experiment: Experiment, n_runs: int) -> int:
     return min(n_runs, max(1, cores // experiment.threads))
 
 
-def _groups(numbers: list[int], experiment: Experiment) -> list[list[int]]:
-    """Divide runs into what a process makes at a time: on a GPU all, otherwise one."""
-    return [numbers] if visible_gpus() and not experiment.side_by_side else [[number] for number in numbers]
+Task = tuple[list[int], int]  # runs, and the epoch until which a process makes them; 0 for the last
 
 
-def _called(numbers: list[int], experiment: Experiment) -> str:
-    first, last = numbers[0] + 1, numbers[-1] + 1
+def _tasks(numbers: list[int], experiment: Experiment, places: int) -> list[Task]:
+    """
+    Divide runs into what a process makes at a time: on a GPU all, otherwise one, or a part of one so that no process is left without.
+
+    References
+    ----------
+    McNaughton, "Scheduling with deadlines and loss functions", Management Science 6, 1959.
+    """
+    if visible_gpus() and not experiment.side_by_side:
+        return [(numbers, 0)]
+    cut = {}
+    for place in range(1, places):
+        whole, rest = divmod(len(numbers) * place, places)
+        until = round(experiment.epochs * (places - rest) / places)
+        if 0 < until < experiment.epochs:
+            cut[numbers[whole]] = until
+    first = [([number], until) for number, until in cut.items()]
+    return first + [([number], 0) for number in [*(n for n in numbers if n not in cut), *reversed(cut)]]
+
+
+def _called(task: Task, experiment: Experiment) -> str:
+    first, last = task[0][0] + 1, task[0][-1] + 1
     return (f"run {first}" if first == last else f"runs {first} to {last}") + f" of {experiment.runs}"
 
 
@@ -229,16 +252,26 @@ def make_runs(
 
     environment = limit_threads(os.environ, experiment.threads)
     arguments = (experiment, fold, cloudpickle.dumps(network_of))
-    waiting, working = _groups(numbers, experiment), {}
-    most, needed = _n_side_by_side(experiment, len(waiting)), _most_memory(experiment, fold)
+    most, needed = _n_side_by_side(experiment, len(numbers)), _most_memory(experiment, fold)
+    waiting, working = _tasks(numbers, experiment, most), {}
+
+    def next_task() -> Task | None:
+        """Take a task from those that wait: the first whose runs nobody is making a part of."""
+        busy = [task[0] for _, task in working.values()]
+        found = next((task for task in waiting if task[0] not in busy), None)
+        if found:
+            waiting.remove(found)
+        return found
 
     def begin() -> None:
         room = most if experiment.side_by_side else max(1 - len(working), int(psutil.virtual_memory().available // needed))
-        for _ in range(min(len(waiting), most - len(working), room)):
+        for _ in range(min(most - len(working), room)):
+            if (task := next_task()) is None:
+                break
             pipe, other = multiprocessing.Pipe()
-            working[pipe] = [Warm(_work, (other, *arguments), environment), waiting[0]]
+            working[pipe] = [Warm(_work, (other, *arguments), environment), task]
             other.close()
-            pipe.send(waiting.pop(0))
+            pipe.send(task)
 
     asked = False
     try:
@@ -249,14 +282,14 @@ def make_runs(
                 for process, _ in working.values():
                     process.terminate()
             for pipe in wait(list(working), 0.2):
-                process, group = working[pipe]
+                process, task = working[pipe]
                 try:
                     kind, told = pipe.recv()
                 except (EOFError, ConnectionResetError):
                     if stop.signal is not None:  # it had not begun
-                        raise Interrupted(f"Interrupted in {_called(group, experiment)}; the same command goes on from there.", stop.signal) from None
+                        raise Interrupted(f"Interrupted in {_called(task, experiment)}; the same command goes on from there.", stop.signal) from None
                     raise ChildProcessError(
-                        f"The process that trained {_called(group, experiment)} was killed, perhaps for want of memory; the same command goes on "
+                        f"The process that trained {_called(task, experiment)} was killed, perhaps for want of memory; the same command goes on "
                         "from the last checkpoint."
                     ) from None
                 if kind == "error":
@@ -270,12 +303,14 @@ def make_runs(
                         needed = 1.2 * memory
                         begin()
                     report(*told)
-                elif waiting and stop.signal is None:
-                    working[pipe][1] = waiting[0]
-                    pipe.send(waiting.pop(0))
                 else:
-                    pipe.send(None)
-                    del working[pipe]
+                    working[pipe][1] = ([], 0)
+                    task = next_task() if stop.signal is None else None
+                    pipe.send(task)
+                    if task is None:
+                        del working[pipe]
+                    else:
+                        working[pipe][1] = task
     finally:
         _end([process for process, _ in working.values()])
 

@@ -182,6 +182,7 @@ class Trainer:
         self.optimizer = self.model.optimizer
         self.optimizer.build(self.model.trainable_variables)  # makes its variables, which a checkpoint may have to set
         self._variables = [*network.variables, *self.optimizer.variables]
+        self._compiled = False
 
     def begin_as(self, network: keras.Model) -> None:
         """Give the network the weights, and the random numbers, of another of the same kind."""
@@ -208,8 +209,9 @@ class Trainer:
             if understood is not None:
                 at, values = understood
                 for size in (schedule.batch_size, len(x) % schedule.batch_size):  # compiled in the order of a first epoch
-                    if size:
+                    if size and not self._compiled:
                         self._step(x[:size], y[:size])
+                self._compiled = True
                 for variable, value in zip(self._variables, values, strict=True):
                     variable.assign(value)
         history, rng.bit_generator.state = at.history, at.random
@@ -244,6 +246,7 @@ class Trainer:
                 history.best_epoch, at.best_weights = number, self.network.get_weights()
             epoch = Epoch(number, mean_loss, plateau.rate, time.perf_counter() - start)
             history.epochs.append(epoch)
+            self._compiled = True
             at.batch, at.total, at.seconds = 0, 0.0, 0.0
             rate = plateau.rate
             if plateau.after_epoch(mean_loss) != rate:
@@ -287,6 +290,8 @@ def train(network: keras.Model, x: np.ndarray, y: np.ndarray, schedule: Schedule
         If the loss is not a number any more; if the checkpoint is another training's or cannot be written.
     Interrupted
         If the process was asked to stop, after a checkpoint was written.
+    Paused
+        If the checkpoint says that this is far enough.
     """
     return Trainer(network).train(x, y, schedule, seed, **options)
 
