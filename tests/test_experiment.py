@@ -267,7 +267,7 @@ def test_a_damaged_folder_is_not_taken_for_a_result(copied, damage, named):
 
 
 def test_what_was_killed_goes_on_and_ends_the_same(sample, tmp_path):
-    options = {"model": "FCN", "root": sample, "epochs": 20, "runs": 3, "seed": 5, "side_by_side": 2, "hyperparameters": TINY}
+    options = {"model": "FCN", "root": sample, "epochs": 60, "runs": 3, "seed": 5, "side_by_side": 2, "hyperparameters": TINY}
     killed, undisturbed = (Experiment(CLASSES, out=tmp_path / name, **options) for name in ("killed", "undisturbed"))
     script = (
         "from deeprehab_nb.experiment.run import Experiment, run_experiment\n"
@@ -278,8 +278,8 @@ def test_what_was_killed_goes_on_and_ends_the_same(sample, tmp_path):
     process.kill()
     process.wait()
     names = {name for name in content(killed.folder) if not name.startswith(".")}
-    assert {f"run0/{name}" for name in RUN} <= names <= {f"run{run}/{name}" for run in range(2) for name in RUN}
-    assert load_run(killed.folder, 0, killed, killed.load()).history["epoch"] == list(range(1, 21))
+    assert {f"run0/{name}" for name in RUN} <= names <= {f"run{run}/{name}" for run in (0, 2) for name in RUN}  # run 1 pauses half way
+    assert load_run(killed.folder, 0, killed, killed.load()).history["epoch"] == list(range(1, 61))
     first = content(killed.folder / "run0")
 
     for experiment in (killed, undisturbed):
