@@ -246,7 +246,7 @@ def parse_arrays(content: bytes, name: str) -> dict[str, np.ndarray]:
 
     Parameters
     ----------
-    content : bytes
+    content : bytes-like
         All of the file.
     name : str
         What sentences begin with, such as ``"The file x.npz"``.
@@ -275,7 +275,7 @@ def stored_members(content: bytes, name: str) -> dict[str, memoryview]:
 
     Parameters
     ----------
-    content : bytes
+    content : bytes-like
         All of the file.
     name : str
         What sentences begin with, such as ``"The file x.npz"``.

@@ -148,7 +148,8 @@ def _understand(
     values, best_weights = groups
     epochs = [Epoch(**epoch) for epoch in described["history"]["epochs"]]
     history = History(epochs, described["history"]["best_epoch"])
-    at = _Standing(**described | {"history": history, "best_weights": best_weights})
+    kept = [weights.copy() for weights in best_weights]  # without all the rest that was read
+    at = _Standing(**described | {"history": history, "best_weights": kept})
     require([epoch.epoch for epoch in epochs] == list(range(1, len(epochs) + 1)) and type(at.batch) is int and at.batch >= 0)
     require(np.isfinite([at.total, at.seconds, *(v for e in epochs for v in (e.loss, e.learning_rate, e.seconds))]).all())
     require(1 <= history.best_epoch <= len(epochs) and _fit(best_weights, network.weights) if epochs else not best_weights)
@@ -193,6 +194,20 @@ class Trainer:
         self.model.reset_metrics()  # versions of Keras differ in whether a step does this itself
         return float(self.model.train_on_batch(x, y, return_dict=True)["loss"])
 
+    def _resume(self, checkpoint: Checkpoint, x: np.ndarray, y: np.ndarray, batch_size: int) -> _Standing | None:
+        """Go on from a checkpoint, if there is one."""
+        understood = checkpoint.resume(lambda described, groups: _understand(described, groups, self.network, self._variables))
+        if understood is None:
+            return None
+        at, values = understood
+        for size in (batch_size, len(x) % batch_size):  # compiled in the order of a first epoch
+            if size and not self._compiled:
+                self._step(x[:size], y[:size])
+        self._compiled = True
+        for variable, value in zip(self._variables, values, strict=True):
+            variable.assign(value)
+        return at
+
     def train(
         self, x: np.ndarray, y: np.ndarray, schedule: Schedule, seed: int, *,
         shuffle: bool = True, report: Callable[[Epoch], None] | None = None, checkpoint: Checkpoint | None = None,
@@ -205,15 +220,7 @@ class Trainer:
         order, rng, plateau = np.arange(len(x)), np.random.default_rng(seed), HalveOnPlateau(schedule)
         at = _Standing(rng.bit_generator.state)
         if checkpoint is not None:
-            understood = checkpoint.resume(lambda described, groups: _understand(described, groups, self.network, self._variables))
-            if understood is not None:
-                at, values = understood
-                for size in (schedule.batch_size, len(x) % schedule.batch_size):  # compiled in the order of a first epoch
-                    if size and not self._compiled:
-                        self._step(x[:size], y[:size])
-                self._compiled = True
-                for variable, value in zip(self._variables, values, strict=True):
-                    variable.assign(value)
+            at = self._resume(checkpoint, x, y, schedule.batch_size) or at
         history, rng.bit_generator.state = at.history, at.random
         for epoch in history.epochs:
             plateau.after_epoch(epoch.loss)

@@ -83,11 +83,11 @@ def pack(described: dict[str, object], runs: Iterable[list[np.ndarray]], kind: s
     return b"".join([_magic(kind), _FORMAT, b" ", hashlib.sha256(rest).hexdigest().encode(), b"\n", rest])
 
 # %% ../../nbs/training/saved.ipynb #3b4d7e6f
-def _verified(path: Path, kind: str) -> bytes:
+def _verified(path: Path, kind: str) -> memoryview:
     """Return what follows the first line of a file, if that line is true."""
     content, magic = read_file(path, _LARGEST_FILE), _magic(kind)
     length = len(magic) + len(_FORMAT) + 66
-    first, rest = content[:length], content[length:]
+    first, rest = content[:length], memoryview(content)[length:]
     if not first.startswith(magic):
         raise UserError(f"The file {path} is {'empty' if not first else f'no saved {kind}'}.")
     if not first.startswith(magic + _FORMAT + b" "):
@@ -110,6 +110,7 @@ def unpack(path: Path, kind: str = "estimator") -> tuple[dict[str, object], list
     Returns
     -------
     tuple of dict and list of list of numpy.ndarray
+        The arrays share the memory of the file's content.
 
     Raises
     ------
@@ -125,7 +126,7 @@ def unpack(path: Path, kind: str = "estimator") -> tuple[dict[str, object], list
         require(isinstance(described, dict))
         runs = []
         for run in range(len(members)):
-            arrays = parse_arrays(bytes(members[f"run{run}.npz"]), str(path))
+            arrays = parse_arrays(members[f"run{run}.npz"], str(path))
             runs.append([arrays[str(i)] for i in range(len(arrays))])
     except Exception:  # noqa: BLE001 - the parsers meet untrusted bytes, and raise many kinds
         raise UserError(f"The file {path} holds no {kind}, though its digest is right; ask whoever made it.") from None
