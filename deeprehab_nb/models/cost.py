@@ -100,8 +100,8 @@ def _batch_normalization(layer, output: Shape, *inputs: Shape) -> int:
     return 2 * math.prod(output) + 6 * output[-1]
 
 
-@counts(own.DenseOfGELU)
-def _dense_of_gelu(layer, output: Shape, *inputs: Shape) -> int:
+@counts(own.GELUDense)
+def _gelu_dense(layer, output: Shape, *inputs: Shape) -> int:
     return _ACTIVATIONS["gelu"] * math.prod(inputs[0]) + _product(layer, output)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ..backend import keras
 from .architecture import Architecture
 from .attention import SelfAttention
-from .layers import DenseOfGELU, LayerNormalization, PositionalEncoding
+from .layers import GELUDense, LayerNormalization, PositionalEncoding
 
 # %% ../../nbs/models/vantran.ipynb #a7109701
 @dataclass(frozen=True, kw_only=True)
@@ -61,4 +61,4 @@ class VanTran(Architecture):
 
         x = add_normalised(SelfAttention(self.num_heads, self.emb_size, name=f"{name}.attention")(x), "attention")
         inner = layers.Dense(self.dimm_ff, name=f"{name}.wide")(x)
-        return add_normalised(DenseOfGELU(self.emb_size, name=f"{name}.narrow")(inner), "dense")
+        return add_normalised(GELUDense(self.emb_size, name=f"{name}.narrow")(inner), "dense")
