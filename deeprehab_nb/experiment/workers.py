@@ -36,7 +36,7 @@ if TYPE_CHECKING:  # importing these loads Keras
     from deeprehab_nb.training.loop import Epoch, History, Schedule, Trainer
 
 # %% auto #0
-__all__ = ['Task', 'checkpoint_path', 'RunMaker', 'make_runs']
+__all__ = ['checkpoint_path', 'RunMaker', 'make_runs']
 
 # %% ../../nbs/experiment/workers.ipynb #fabd2ad1
 def checkpoint_path(folder: Path, number: int | None = None) -> Path:
@@ -190,10 +190,10 @@ def _n_side_by_side(experiment: Experiment, n_runs: int) -> int:
     return min(n_runs, max(1, cores // experiment.threads))
 
 
-Task = tuple[list[int], int]  # runs, and the epoch until which a process makes them; 0 for the last
+_Task = tuple[list[int], int]  # runs, and the epoch until which a process makes them; 0 for the last
 
 
-def _tasks(numbers: list[int], experiment: Experiment, places: int) -> list[Task]:
+def _tasks(numbers: list[int], experiment: Experiment, places: int) -> list[_Task]:
     """
     Divide runs into what a process makes at a time: on a GPU all, otherwise one, or a part of one so that no process is left without.
 
@@ -213,7 +213,7 @@ def _tasks(numbers: list[int], experiment: Experiment, places: int) -> list[Task
     return first + [([number], 0) for number in [*(n for n in numbers if n not in cut), *reversed(cut)]]
 
 
-def _called(task: Task, experiment: Experiment) -> str:
+def _called(task: _Task, experiment: Experiment) -> str:
     first, last = task[0][0] + 1, task[0][-1] + 1
     return (f"run {first}" if first == last else f"runs {first} to {last}") + f" of {experiment.runs}"
 
@@ -255,7 +255,7 @@ def make_runs(
     most, needed = _n_side_by_side(experiment, len(numbers)), _most_memory(experiment, fold)
     waiting, working = _tasks(numbers, experiment, most), {}
 
-    def next_task() -> Task | None:
+    def next_task() -> _Task | None:
         """Take a task from those that wait: the first whose runs nobody is making a part of."""
         busy = [task[0] for _, task in working.values()]
         found = next((task for task in waiting if task[0] not in busy), None)
@@ -269,7 +269,7 @@ def make_runs(
             if (task := next_task()) is None:
                 break
             pipe, other = multiprocessing.Pipe()
-            working[pipe] = [Warm(_work, (other, *arguments), environment), task]
+            working[pipe] = Warm(_work, (other, *arguments), environment), task
             other.close()
             pipe.send(task)
 
@@ -304,13 +304,11 @@ def make_runs(
                         begin()
                     report(*told)
                 else:
-                    working[pipe][1] = ([], 0)
+                    del working[pipe]
                     task = next_task() if stop.signal is None else None
                     pipe.send(task)
-                    if task is None:
-                        del working[pipe]
-                    else:
-                        working[pipe][1] = task
+                    if task is not None:
+                        working[pipe] = process, task
     finally:
         _end([process for process, _ in working.values()])
 
