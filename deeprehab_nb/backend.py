@@ -6,6 +6,7 @@
 __all__ = ['on_a_processor', 'jax_on_gpu', 'versions']
 
 # %% ../nbs/backend.ipynb #452a9b1c
+import gc
 import os
 import sys
 import tempfile
@@ -31,7 +32,19 @@ def _quiet() -> Iterator[None]:
             os.close(stderr)
 
 
-with nullcontext() if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0" else _quiet():
+@contextmanager
+def _keeping_all() -> Iterator[None]:
+    """Spare the collector its searches while nothing but what stays is made."""
+    searched = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if searched:
+            gc.enable()
+
+
+with nullcontext() if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0" else _quiet(), _keeping_all():
     os.environ.setdefault("TF_DETERMINISTIC_OPS", "1")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
