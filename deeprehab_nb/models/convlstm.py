@@ -49,9 +49,10 @@ class ConvLSTM(Architecture):
     def features(self, recording, skeleton):
         layers = keras.layers
         n_timepoints, n_channels = recording.shape[1:]
-        x = layers.Reshape((n_timepoints, n_channels, 1))(recording)
+        x = layers.Reshape((n_channels, n_timepoints, 1))(layers.Permute((2, 1))(recording))
         for _ in range(4):
-            x = layers.Conv2D(self.n_conv_filters, (self.kernel_size, 1), activation="relu")(x)
+            x = layers.Conv2D(self.n_conv_filters, (1, self.kernel_size), activation="relu")(x)
+        x = layers.Permute((2, 1, 3))(x)
         x = layers.Reshape((x.shape[1], n_channels * self.n_conv_filters))(x)
         x = layers.Dropout(self.dropout)(LSTM(self.hidden_units_lstm, return_sequences=True)(x))
         return layers.Dropout(self.dropout)(LSTM(self.hidden_units_lstm)(x))

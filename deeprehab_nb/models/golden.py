@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..backend import keras
 from ..data.archive import Task
 from ..data.skeleton import Skeleton
 from .layers import hand_crafted_filters
@@ -35,8 +36,8 @@ GOLDEN_HYPERPARAMETERS: dict[str, dict[str, object]] = {
 """The small networks that the golden files are of."""
 
 # %% ../../nbs/models/golden.ipynb #fb74860a
-def _our_weights(golden: dict[str, np.ndarray]) -> list[np.ndarray]:
-    """Return the reference's weights as ours; raises ValueError where its fixed filters are not ours."""
+def _our_weights(golden: dict[str, np.ndarray], network: keras.Model) -> list[np.ndarray]:
+    """Return the reference's weights as ours, which may have axes of length 1 elsewhere; raises ValueError where they, or its fixed filters, differ."""
     names = sorted(name for name in golden if "|" in name)
     fixed = [golden[name] for name in names if "|hybrid" in name]
     if fixed and not all(
@@ -44,8 +45,11 @@ def _our_weights(golden: dict[str, np.ndarray]) -> list[np.ndarray]:
         for theirs, ours in zip(fixed, hand_crafted_filters().values(), strict=True)
     ):
         raise ValueError("The reference's hand-crafted filters are not ours.")
-    learnt = {name: golden[name] for name in names if "|hybrid" not in name}
-    return [w.reshape(w.shape[-2:]) if w.shape[:2] == (1, 1) and "lstm" in name else w for name, w in learnt.items()]
+    learnt = [golden[name] for name in names if "|hybrid" not in name]
+    pairs = list(zip(learnt, network.weights, strict=True))
+    if any(theirs.squeeze().shape != tuple(n for n in ours.shape if n > 1) for theirs, ours in pairs):
+        raise ValueError("The reference's weights have other shapes than ours.")
+    return [theirs.reshape(ours.shape) for theirs, ours in pairs]
 
 # %% ../../nbs/models/golden.ipynb #90db4f05
 @dataclass(frozen=True)
@@ -92,7 +96,7 @@ def compare(model: str, task: Task) -> Comparison:
     x, y, output, loss = (golden[key] for key in ("x", "y", "output", "loss"))
     n_classes = y.shape[1] if task == "classification" else None
     network = architecture(model, GOLDEN_HYPERPARAMETERS[model]).build(*x.shape[1:], n_classes, GOLDEN_SKELETON)
-    network.set_weights(_our_weights(golden))
+    network.set_weights(_our_weights(golden, network))
     recordings = x.swapaxes(1, 2)
     difference = np.abs(predict(network, recordings) - output).max()
     target = y.argmax(axis=1) if n_classes else y[:, 0]
