@@ -50,12 +50,14 @@ class RunMaker:
     def __init__(self, experiment: Experiment, fold: Fold, network_of: Architecture):
         self.experiment, self.fold, self.network_of = experiment, fold, network_of
         self.trainer: Trainer | None = None
+        self.predicts = False  # whether the prediction, too, is compiled
 
     def _network(self, seed: int) -> keras.Model:
         from deeprehab_nb.backend import keras
         from deeprehab_nb.training.loop import seed_everything
 
-        keras.utils.clear_session(free_memory=False)  # names as if this were the first run
+        if self.trainer is None:
+            keras.utils.clear_session(free_memory=False)  # names as if nothing had been built; it forgets what was compiled, too
         seed_everything(seed)
         fold = self.fold
         return self.network_of.build(fold.n_timepoints, fold.n_channels, fold.n_classes or None, fold.skeleton)
@@ -125,7 +127,9 @@ class RunMaker:
         from deeprehab_nb.training.loop import predict, run_seed
 
         experiment, fold = self.experiment, self.fold
-        predict(network, fold.x_test, experiment.batch_size)  # compiles
+        if not self.predicts:
+            predict(network, fold.x_test, experiment.batch_size)  # compiles
+        self.predicts = True
         start = time.perf_counter()
         outputs = predict(network, fold.x_test, experiment.batch_size)
         inference_time = time.perf_counter() - start

@@ -7,6 +7,7 @@ __all__ = ['Schedule', 'HalveOnPlateau', 'run_seed', 'seed_everything', 'Epoch',
            'predict', 'latent_space']
 
 # %% ../../nbs/training/loop.ipynb #b87bebab
+import random
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -71,8 +72,9 @@ def run_seed(seed: int, run: int) -> int:
 
 
 def seed_everything(seed: int) -> None:
-    """Seed Python, NumPy and the backend; call it before a network is built."""
-    keras.utils.set_random_seed(seed)
+    """Seed Python, from which the layers of Keras draw their seeds, and NumPy; call it before a network is built."""
+    random.seed(seed)
+    np.random.seed(seed)
 
 # %% ../../nbs/training/loop.ipynb #0be53702
 @dataclass(frozen=True)
