@@ -40,6 +40,8 @@ def _keeping_all() -> Iterator[None]:
     try:
         yield
     finally:
+        gc.freeze()
+        gc.unfreeze()  # all of it counts as old, and is not searched at once
         if searched:
             gc.enable()
 

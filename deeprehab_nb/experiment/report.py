@@ -189,7 +189,8 @@ def latent_figure(result: Result, run: int = 0) -> go.Figure:
     from deeprehab_nb.training.loop import latent_space
 
     fold, network = result.fold, result.network(run)
-    features = [latent_space(network, x) for x in (fold.x_train, fold.x_test)]
+    both = latent_space(network, np.concatenate([fold.x_train, fold.x_test]))
+    features = np.split(both, [len(fold.x_train)])
     labels = (fold.y_train * fold.max_score, fold.y_test * fold.max_score, result.runs[run].prediction.predicted)
     panels = ("train, by truth", "test, by truth", "test, by prediction")
     projected = planes(*features)
