@@ -166,21 +166,25 @@ def table(rows: list[dict[str, object]], about: dict[str, object]) -> Table:
     def text(row: dict[str, object], name: str, form: str = ".3g") -> str:
         return format(row[name], form) if isinstance(row.get(name), (int, float)) else ""
 
+    def far(row: dict[str, object]) -> str:
+        return f"{text(row, 'extrapolated_1500_least')} to {text(row, 'extrapolated_1500_most')}" if row.get("extrapolated_1500_least") else ""
+
     groups = {(row["what"], row["shape"]): [] for row in rows}
     for row in rows:
         groups[row["what"], row["shape"]].append(row)
     for (what, shape), group in groups.items():
         for row in group:
             length = f"{row['epochs']} x {row['runs']}" if row.get("epochs") else ""
-            far = f"{text(row, 'extrapolated_1500_least')} to {text(row, 'extrapolated_1500_most')}" if row.get("extrapolated_1500_least") else ""
             shown.add_row(
                 what, shape, str(row["model"]), length, text(row, "baseline_s"), text(row, "package_s"),
-                f"{row['ratio']:.2f} ({row['ratio_min']:.2f} to {row['ratio_max']:.2f})", text(row, "no_report_ratio", ".2f"), far,
+                f"{row['ratio']:.2f} ({row['ratio_min']:.2f} to {row['ratio_max']:.2f})", text(row, "no_report_ratio", ".2f"), far(row),
                 text(row, "limit_s"), text(row, "times_limit", ".1f"),
             )
         if len(group) > 1:
-            means = {name: f"{geometric_mean([row[name] for row in group]):.2f}" if name in group[0] else "" for name in ("ratio", "no_report_ratio")}
-            shown.add_row(what, shape, f"geometric mean of {len(group)}", "", "", "", means["ratio"], means["no_report_ratio"], "", "", "", style="bold")
+            names = ("ratio", "no_report_ratio", "extrapolated_1500_least", "extrapolated_1500_most")
+            means = {name: geometric_mean([row[name] for row in group]) for name in names if name in group[0]}
+            ratios = [text(means, name, ".2f") for name in names[:2]]
+            shown.add_row(what, shape, f"geometric mean of {len(group)}", "", "", "", *ratios, far(means), "", "", style="bold")
         shown.add_section()
     return shown
 
