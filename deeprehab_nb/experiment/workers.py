@@ -50,7 +50,7 @@ class RunMaker:
     def __init__(self, experiment: Experiment, fold: Fold, network_of: Architecture):
         self.experiment, self.fold, self.network_of = experiment, fold, network_of
         self.trainer: Trainer | None = None
-        self.predicts = False  # whether the prediction, too, is compiled
+        self.ready: keras.Model | None = None  # whose prediction is compiled, too
 
     def _network(self, seed: int) -> keras.Model:
         from deeprehab_nb.backend import keras
@@ -127,9 +127,9 @@ class RunMaker:
         from deeprehab_nb.training.loop import predict, run_seed
 
         experiment, fold = self.experiment, self.fold
-        if not self.predicts:
+        if network is not self.ready:
             predict(network, fold.x_test, experiment.batch_size)  # compiles
-        self.predicts = True
+            self.ready = network
         start = time.perf_counter()
         outputs = predict(network, fold.x_test, experiment.batch_size)
         inference_time = time.perf_counter() - start
