@@ -82,6 +82,32 @@ def _sum_in_order() -> None:
 if keras.backend.backend() == "tensorflow":
     _sum_in_order()
 
+# %% ../nbs/backend.ipynb #25ea6bf0
+def _forget_with_graph() -> None:
+    """Let TensorFlow keep a layer's own gradient no longer than the graph that it is part of."""
+    import weakref
+
+    from tensorflow.python.framework import ops
+
+    usual, registered = ops.RegisterGradient.__call__, ops.gradient_registry._registry
+
+    def register(self, gradient: object) -> object:
+        name = self._op_type
+        if not name.startswith("CustomGradient-"):  # that of an operation, which stays
+            return usual(self, gradient)
+        graph = ops.get_default_graph()
+        graph._own_gradients = [*getattr(graph, "_own_gradients", ()), gradient]
+        found = weakref.ref(gradient)
+        weakref.finalize(gradient, registered.pop, name, None).atexit = False
+        usual(self, lambda *of_outputs: found()(*of_outputs))
+        return gradient
+
+    ops.RegisterGradient.__call__ = register
+
+
+if keras.backend.backend() == "tensorflow":
+    _forget_with_graph()
+
 # %% ../nbs/backend.ipynb #55619bbd
 def on_a_processor() -> bool:
     """Say whether what computes is a CPU."""

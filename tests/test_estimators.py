@@ -1,5 +1,6 @@
 """The estimators keep aeon's and scikit-learn's contracts, compute what the experiments compute, and load files of strangers safely."""
 
+import gc
 import hashlib
 import io
 import json
@@ -178,6 +179,16 @@ def test_cross_validation(kind):
     estimator = tiny(kind)
     scores = cross_val_score(estimator, X, target(kind), groups=PERSON, cv=GroupKFold(2), error_score="raise")
     assert scores.shape == (2,) and np.isfinite(scores).all() and not estimator.is_fitted
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_one_fit_after_another_leaves_nothing_behind(model):
+    def left():
+        tiny(model=model).fit(X, LABELS).predict(X)
+        gc.collect()
+        return sum(type(each).__name__ == "FuncGraph" for each in gc.get_objects())  # TensorFlow's: what is compiled, which holds the weights
+
+    assert left() == left()
 
 
 def test_cross_validation_where_a_fold_has_one_class():
