@@ -19,7 +19,7 @@ from statistics import median
 import numpy as np
 from common import SHAPES
 
-STEPS, SECONDS, LEAST, MOST = 4, 4.0, 3, 40  # steps of an epoch; how long one measurement lasts, and in epochs
+STEPS, SECONDS, LEAST, MOST = 4, 4.0, 1, 40  # steps of an epoch; how long one measurement lasts, and in epochs
 
 
 def rate() -> dict[str, float]:
