@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ops', 'sum_of_rows', 'BatchNormalization', 'LayerNormalization', 'normalised', 'after', 'gelu', 'GELUDense',
            'NormalisedConvolution', 'SpatialConvolution', 'SeparableConvolution', 'hand_crafted_filters',
-           'HandCraftedFilters', 'positional_encoding', 'PositionalEncoding', 'RelativeAttention', 'LSTM', 'GRU',
+           'HandCraftedFilters', 'positional_encoding', 'PositionalEncoding', 'RelativeAttention', 'GRU', 'LSTM',
            'JointLSTM', 'GraphProduct']
 
 # %% ../../nbs/models/layers.ipynb #ba550e2e
@@ -504,11 +504,15 @@ def _loop(recurrence: _Recurrence, product, states: list) -> tuple:
 class _ProductsFirst:
     """Makes a recurrent layer of Keras multiply all frames at once."""
 
-    def inner_loop(self, sequences, initial_state, mask, training=False):
+    def left_to_keras(self) -> bool:
         cell = self.cell
         usual = cell.use_bias and getattr(cell, "reset_after", True) and not (cell.dropout or cell.recurrent_dropout)
-        if not usual or (self.use_cudnn and not on_a_processor()):
+        return not usual or (self.use_cudnn and not on_a_processor())
+
+    def inner_loop(self, sequences, initial_state, mask, training=False):
+        if self.left_to_keras():
             return super().inner_loop(sequences, initial_state, mask, training=training)
+        cell = self.cell
         _, n_timepoints, n_maps = sequences.shape
         bias = cell.bias if len(cell.bias.shape) == 1 else cell.bias[0]
         product = ops.matmul(ops.reshape(sequences, (-1, n_maps)), cell.kernel) + bias
@@ -522,17 +526,95 @@ class _ProductsFirst:
 
 
 @_serialisable
-class LSTM(_ProductsFirst, keras.layers.LSTM):
-    """`keras.layers.LSTM` for recordings of known length, which multiplies all frames at once."""
-
-    recurrence = _LSTMRecurrence
-
-
-@_serialisable
 class GRU(_ProductsFirst, keras.layers.GRU):
     """`keras.layers.GRU` for recordings of known length, which multiplies all frames at once."""
 
     recurrence = _GRURecurrence
+
+# %% ../../nbs/models/layers.ipynb #8b3f60d2
+@ops.custom_gradient
+def _lstm(maps, kernel, recurrent, bias, state, memory):
+    """
+    Return the states of an LSTM for each joint, (n_timepoints, n, units), and the last memory (n, units).
+
+    Maps are (batch, n_timepoints, n_joints, n_maps), and n is batch times n_joints.
+    """
+    n_timepoints, n_joints, n_maps = maps.shape[1:]
+    n_units = recurrent.shape[0]
+    rows = ops.reshape(maps, (-1, n_maps))
+
+    def products(kernel):
+        of_rows = ops.reshape(ops.matmul(rows, kernel) + bias, (-1, n_timepoints, n_joints, 4 * n_units))
+        return ops.reshape(ops.transpose(of_rows, (1, 0, 2, 3)), (n_timepoints, -1, 4 * n_units))
+
+    def gates(product, state):
+        enter, keep, new, leave = ops.split(product + ops.matmul(state, recurrent), 4, axis=1)
+        return ops.sigmoid(enter), ops.sigmoid(keep), ops.tanh(new), ops.sigmoid(leave)
+
+    def forwards(before, product):
+        state, memory = before
+        enter, keep, new, leave = gates(product, state)
+        memory = keep * memory + enter * new
+        after = leave * ops.tanh(memory), memory
+        return after, after
+
+    (_, last), (states, memories) = ops.scan(forwards, (state, memory), products(kernel))
+
+    def gradient(*args, upstream=None):
+        of_states, of_last = args if len(args) == 2 else args[0]  # JAX gives a tuple
+        backwards_recurrent = ops.transpose(recurrent)
+
+        def backwards(later, frame):
+            of_product, of_memory = later
+            product, state, memory, of_state = frame
+            enter, keep, new, leave = gates(product, state)
+            of_state = of_state + ops.matmul(of_product, backwards_recurrent)
+            seen = ops.tanh(keep * memory + enter * new)
+            of_memory = of_memory + of_state * leave * (1 - ops.square(seen))
+            of_gates = (
+                of_memory * new * enter * (1 - enter), of_memory * memory * keep * (1 - keep),
+                of_memory * enter * (1 - ops.square(new)), of_state * seen * leave * (1 - leave),
+            )
+            earlier = ops.concatenate(of_gates, axis=1), of_memory * keep
+            return earlier, earlier
+
+        later = 0 * of_states[0, 0, 0]  # TensorFlow computes all it can at once; what needs this number waits for the gradient
+        again = products(kernel + later)
+        before = [ops.concatenate([first[None] + later, kept[:-1]]) for first, kept in ((state, states), (memory, memories))]
+        (of_first, of_memory), (of_products, _) = ops.scan(
+            backwards, (ops.zeros_like(again[0]), of_last), (again, *before, of_states), reverse=True
+        )
+        of_recurrent = ops.matmul(ops.transpose(ops.reshape(before[0], (-1, n_units))), ops.reshape(of_products, (-1, 4 * n_units)))
+        of_rows = ops.transpose(ops.reshape(of_products, (n_timepoints, -1, n_joints, 4 * n_units)), (1, 0, 2, 3))
+        of_rows = ops.reshape(of_rows, (-1, 4 * n_units))
+        of_maps = ops.reshape(ops.matmul(of_rows, ops.transpose(kernel)), (-1, n_timepoints, n_joints, n_maps))
+        of_state = ops.matmul(of_first, backwards_recurrent)
+        return of_maps, ops.matmul(ops.transpose(rows), of_rows), of_recurrent, sum_of_rows(of_rows)[0], of_state, of_memory
+
+    return (states, last), gradient
+
+
+@_serialisable
+class LSTM(_ProductsFirst, keras.layers.LSTM):
+    """`keras.layers.LSTM` for recordings of known length, which multiplies all frames at once and keeps less for the gradient."""
+
+    recurrence = _LSTMRecurrence
+
+    def keeps_less(self) -> bool:
+        cell = self.cell
+        usual = (cell.activation, cell.recurrent_activation) == (keras.activations.tanh, keras.activations.sigmoid)
+        return usual and on_a_processor() and not (self.go_backwards or self.unroll or self.left_to_keras())
+
+    def of_joints(self, maps, initial_state):
+        """Return the states of each joint, (n_timepoints, n, units), and the last memory, as `_lstm` does."""
+        weights = self.cell.kernel, self.cell.recurrent_kernel, self.cell.bias
+        return _lstm(maps, *map(ops.copy, weights), *initial_state)  # TensorFlow gives no variable to a gradient of our own
+
+    def inner_loop(self, sequences, initial_state, mask, training=False):
+        if mask is not None or not self.keeps_less():
+            return super().inner_loop(sequences, initial_state, mask, training=training)
+        states, last = self.of_joints(ops.expand_dims(sequences, 2), initial_state)
+        return states[-1], ops.transpose(states, (1, 0, 2)), [states[-1], last]
 
 # %% ../../nbs/models/layers.ipynb #b5ac75a0
 @_serialisable
@@ -560,6 +642,10 @@ class JointLSTM(keras.layers.Layer):
 
     def call(self, maps):
         _, n_timepoints, n_joints, n_maps = maps.shape
+        if self.lstm.keeps_less():
+            start = ops.zeros((ops.shape(maps)[0] * n_joints, self.units), maps.dtype)
+            states, _ = self.lstm.of_joints(maps, (start, start))
+            return ops.transpose(ops.reshape(states, (n_timepoints, -1, n_joints, self.units)), (1, 0, 2, 3))
         of_joints = ops.reshape(ops.transpose(maps, (0, 2, 1, 3)), (-1, n_timepoints, n_maps))
         states = ops.reshape(self.lstm(of_joints), (-1, n_joints, n_timepoints, self.units))
         return ops.transpose(states, (0, 2, 1, 3))
