@@ -543,9 +543,8 @@ def _lstm(maps, kernel, recurrent, bias, state, memory):
     n_units = recurrent.shape[0]
     rows = ops.reshape(maps, (-1, n_maps))
 
-    def products(kernel):
-        of_rows = ops.reshape(ops.matmul(rows, kernel) + bias, (-1, n_timepoints, n_joints, 4 * n_units))
-        return ops.reshape(ops.transpose(of_rows, (1, 0, 2, 3)), (n_timepoints, -1, 4 * n_units))
+    products = ops.reshape(ops.matmul(rows, kernel) + bias, (-1, n_timepoints, n_joints, 4 * n_units))
+    products = ops.reshape(ops.transpose(products, (1, 0, 2, 3)), (n_timepoints, -1, 4 * n_units))
 
     def gates(product, state):
         enter, keep, new, leave = ops.split(product + ops.matmul(state, recurrent), 4, axis=1)
@@ -558,7 +557,7 @@ def _lstm(maps, kernel, recurrent, bias, state, memory):
         after = leave * ops.tanh(memory), memory
         return after, after
 
-    (_, last), (states, memories) = ops.scan(forwards, (state, memory), products(kernel))
+    (_, last), (states, memories) = ops.scan(forwards, (state, memory), products)
 
     def gradient(*args, upstream=None):
         of_states, of_last = args if len(args) == 2 else args[0]  # JAX gives a tuple
@@ -579,10 +578,9 @@ def _lstm(maps, kernel, recurrent, bias, state, memory):
             return earlier, earlier
 
         later = 0 * of_states[0, 0, 0]  # TensorFlow computes all it can at once; what needs this number waits for the gradient
-        again = products(kernel + later)
         before = [ops.concatenate([first[None] + later, kept[:-1]]) for first, kept in ((state, states), (memory, memories))]
         (of_first, of_memory), (of_products, _) = ops.scan(
-            backwards, (ops.zeros_like(again[0]), of_last), (again, *before, of_states), reverse=True
+            backwards, (ops.zeros_like(products[0]), of_last), (products, *before, of_states), reverse=True
         )
         of_recurrent = ops.matmul(ops.transpose(ops.reshape(before[0], (-1, n_units))), ops.reshape(of_products, (-1, 4 * n_units)))
         of_rows = ops.transpose(ops.reshape(of_products, (n_timepoints, -1, n_joints, 4 * n_units)), (1, 0, 2, 3))
