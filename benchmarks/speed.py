@@ -95,7 +95,7 @@ def measure_experiment(model: str, name: str, shape: Shape, options: argparse.Na
         shutil.rmtree(outs[way], ignore_errors=True)
         return timed(WAYS[way](dataset, 0, model, root, outs[way], epochs, options.runs))
 
-    found = alternate({way: partial(measure, way) for way in WAYS}, options.repeats)
+    found = alternate({way: partial(measure, way) for way in options.ways}, options.repeats)
     cores = len(os.sched_getaffinity(0))
     theirs, ours = (parts(found[key][-1], histories(outs[key]), n) for key, n in (("baseline", 1), ("package", cores)))
     ratios = [at_paper_length(theirs, writes) / at_paper_length(ours, 0) for writes in (0, PAPER_EPOCHS)]
@@ -195,6 +195,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--what", default="experiment,step,benchmark", help="experiment, step, benchmark")
     parser.add_argument("--models", default=",".join(MODELS), help="which of the nine")
     parser.add_argument("--shapes", default="small", help=f"of experiments and steps: {', '.join(SHAPES)}; or all, the first four, which takes hours")
+    parser.add_argument("--ways", default=",".join(WAYS), help="of experiments; no_report can be left out where time is short")
     parser.add_argument("--repeats", type=int, default=3, help="turns; the table has medians")
     parser.add_argument("--epochs", type=int, help="of each run; by default so many that a measurement lasts, see EPOCHS")
     parser.add_argument("--runs", type=int, default=5, help="of each experiment")
@@ -203,11 +204,15 @@ def arguments() -> argparse.Namespace:
     options = parser.parse_args()
     if options.quick:
         options.models, options.shapes, options.repeats, options.epochs, options.runs = "FCN,GRU", "tiny", 1, 2, 1
-    options.what, options.models = options.what.split(","), options.models.split(",")
+    options.what, options.models, options.ways = (getattr(options, name).split(",") for name in ("what", "models", "ways"))
     options.shapes = list(EPOCHS) if options.shapes == "all" else options.shapes.split(",")
-    for found, known in ((options.what, ("experiment", "step", "benchmark")), (options.models, MODELS), (options.shapes, SHAPES)):
+    for found, known in (
+        (options.what, ("experiment", "step", "benchmark")), (options.models, MODELS), (options.shapes, SHAPES), (options.ways, WAYS),
+    ):
         if wrong := set(found) - set(known):
             parser.error(f"there is no {', '.join(sorted(wrong))}; there are {', '.join(known)}")
+    if not {"baseline", "package"} <= set(options.ways):
+        parser.error("two ways are compared: --ways has baseline and package")
     return options
 
 
