@@ -577,8 +577,8 @@ def _lstm(maps, kernel, recurrent, bias, state, memory):
             earlier = ops.concatenate(of_gates, axis=1), of_memory * keep
             return earlier, earlier
 
-        later = 0 * of_states[0, 0, 0]  # TensorFlow computes all it can at once; what needs this number waits for the gradient
-        before = [ops.concatenate([first[None] + later, kept[:-1]]) for first, kept in ((state, states), (memory, memories))]
+        nought = 0 * of_states[0, 0, 0]  # TensorFlow computes all it can at once; what needs this number waits for the gradient
+        before = [ops.concatenate([first[None] + nought, kept[:-1]]) for first, kept in ((state, states), (memory, memories))]
         (of_first, of_memory), (of_products, _) = ops.scan(
             backwards, (ops.zeros_like(products[0]), of_last), (products, *before, of_states), reverse=True
         )
