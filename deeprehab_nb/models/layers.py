@@ -505,6 +505,7 @@ class _ProductsFirst:
     """Makes a recurrent layer of Keras multiply all frames at once."""
 
     def left_to_keras(self) -> bool:
+        """Say whether Keras computes all of it: where the layer is not the usual one, and with cuDNN."""
         cell = self.cell
         usual = cell.use_bias and getattr(cell, "reset_after", True) and not (cell.dropout or cell.recurrent_dropout)
         return not usual or (self.use_cudnn and not on_a_processor())
@@ -599,6 +600,7 @@ class LSTM(_ProductsFirst, keras.layers.LSTM):
     recurrence = _LSTMRecurrence
 
     def keeps_less(self) -> bool:
+        """Say whether `of_joints` computes what this layer should, if nothing is masked."""
         cell = self.cell
         usual = (cell.activation, cell.recurrent_activation) == (keras.activations.tanh, keras.activations.sigmoid)
         return usual and on_a_processor() and not (self.go_backwards or self.unroll or self.left_to_keras())
