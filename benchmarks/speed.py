@@ -105,26 +105,32 @@ def measure_experiment(model: str, name: str, shape: Shape, options: argparse.Na
 
 
 def measure_step(model: str, name: str, shape: Shape, options: argparse.Namespace, gflops: float, flops: int, folder: Path) -> dict[str, object]:
-    """Measure a training step of 64 recordings, in two processes that wait for each other."""
-    workers = {
-        key: subprocess.Popen(
-            [sys.executable, HERE / "worker.py", "step", way, model, name], env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL, text=True,
-        )
-        for key, way in (("baseline", "naive"), ("package", "package"))
-    }
+    """Measure a training step of 64 recordings, in two processes that wait for each other, or that make room for each other."""
+    words = {"baseline": "naive", "package": "package"}
+    workers: dict[str, subprocess.Popen] = {}
 
-    def turn(worker: subprocess.Popen) -> float:
-        worker.stdin.write("\n")
-        worker.stdin.flush()
-        return json.loads(worker.stdout.readline())["ms"] / 1000
-
-    try:
-        found = alternate({key: partial(turn, worker) for key, worker in workers.items()}, options.repeats)
-    finally:
+    def end() -> None:
         for worker in workers.values():
             worker.kill()
             worker.wait()
+        workers.clear()
+
+    def turn(key: str) -> float:
+        if options.apart:
+            end()
+        if key not in workers:
+            workers[key] = subprocess.Popen(
+                [sys.executable, HERE / "worker.py", "step", words[key], model, name], env=environment(), stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+            )
+        workers[key].stdin.write("\n")
+        workers[key].stdin.flush()
+        return json.loads(workers[key].stdout.readline())["ms"] / 1000
+
+    try:
+        found = alternate({key: partial(turn, key) for key in words}, options.repeats)
+    finally:
+        end()
     return row_of("step", str(shape), model, found, 3 * flops * 64 / (gflops * 1e9))
 
 
@@ -196,6 +202,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--models", default=",".join(MODELS), help="which of the nine")
     parser.add_argument("--shapes", default="small", help=f"of experiments and steps: {', '.join(SHAPES)}; or all, the first four, which takes hours")
     parser.add_argument("--ways", default=",".join(WAYS), help="of experiments; no_report can be left out where time is short")
+    parser.add_argument("--apart", action="store_true", help="of steps: end a process before the other begins, where memory has no room for both")
     parser.add_argument("--repeats", type=int, default=3, help="turns; the table has medians")
     parser.add_argument("--epochs", type=int, help="of each run; by default so many that a measurement lasts, see EPOCHS")
     parser.add_argument("--runs", type=int, default=5, help="of each experiment")
