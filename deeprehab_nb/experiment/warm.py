@@ -52,6 +52,7 @@ def _to_load() -> list[str]:
 
 
 def _context(begin: bool = True) -> multiprocessing.context.BaseContext:
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     there = _server or multiprocessing.parent_process() is not None
     if sys.platform != "linux" or not (begin or there):  # elsewhere a fork of what has loaded that much is not safe
         return multiprocessing.get_context("spawn")
