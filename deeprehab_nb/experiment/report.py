@@ -179,7 +179,8 @@ def planes(train: np.ndarray, test: np.ndarray, seed: int = 0) -> dict[str, tupl
     flat[:, : pca.n_components_] = pca.transform(both)
     perplexity = max(1, min(30, (len(both) - 1) / 3))
     limit = 1 if len(both) < 300 else None  # of so few, a second thread waits longer than it helps
-    with threadpool_limits(limit), redirect_stderr(StringIO()):  # joblib asks lscpu for the number of cores, and complains where there is none
+    # joblib asks lscpu for the number of cores, and complains where there is none
+    with threadpool_limits(limit), redirect_stderr(StringIO()):
         near = TSNE(perplexity=perplexity, init="random", random_state=seed).fit_transform(both)
     return {name: (points[:n_train], points[n_train:]) for name, points in (("PCA", flat), ("t-SNE", near))}
 
