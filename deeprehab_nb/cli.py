@@ -6,8 +6,9 @@
 __all__ = ['app', 'datasets', 'Dataset', 'Models', 'Settings', 'Root', 'Names', 'Everything', 'DeleteOriginals', 'AcceptChanged',
            'benchmark', 'File', 'Cores', 'Gpus', 'PerGpu', 'results', 'Runs', 'Figures', 'ExperimentDigest', 'book',
            'SiteFolder', 'list_datasets', 'describe_dataset', 'write_sample_archive', 'download_datasets',
-           'verify_datasets', 'import_datasets', 'run_one', 'plan_benchmark', 'run_benchmark', 'show_status',
-           'print_costs', 'collect_results', 'rank_results', 'compare_results', 'build_book', 'add_to_book', 'main']
+           'verify_datasets', 'import_datasets', 'rebuild_datasets', 'run_one', 'plan_benchmark', 'run_benchmark',
+           'show_status', 'print_costs', 'collect_results', 'rank_results', 'compare_results', 'build_book',
+           'add_to_book', 'main']
 
 # %% ../nbs/cli.ipynb #93f34c40
 import os
@@ -19,13 +20,13 @@ from typing import Annotated
 
 import typer
 
-from .errors import NotebookError, UserError, plain_os_errors
+from .errors import NotebookError, Problems, UserError, plain_os_errors
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=(
     "Assess human motion from skeleton recordings: the data, the networks and the experiments of a benchmark of deep "
     "learning for rehabilitation (arXiv 2507.21018)."
 ))
-datasets = typer.Typer(no_args_is_help=True, help="List, describe, download, verify and import datasets; write the synthetic sample.")
+datasets = typer.Typer(no_args_is_help=True, help="List, describe, download, rebuild, verify and import datasets; write the synthetic sample.")
 app.add_typer(datasets, name="datasets")
 
 # %% ../nbs/cli.ipynb #33e7c203
@@ -352,7 +353,7 @@ def import_datasets(
     from rich.console import Console
     from rich.progress import Progress
 
-    from deeprehab_nb.data.own import ImportProblems, import_own
+    from deeprehab_nb.data.own import import_own
 
     try:
         with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
@@ -361,13 +362,23 @@ def import_datasets(
                 source, root, name, n_timepoints=n_timepoints, n_folds=folds, seed=seed, overwrite=overwrite,
                 progress=lambda part: bar.update(task, completed=part),
             )
-    except ImportProblems as error:
-        for problem in error.problems:
-            typer.echo(problem, err=True)
-        n = len(error.problems)
-        typer.echo(f"Nothing was imported; {n} problem{'s are' if n > 1 else ' is'} to be solved first.", err=True)
-        raise typer.Exit(2) from None
+    except Problems as error:
+        _refuse_all(error, "imported")
     typer.echo(done)
+
+
+_MOST_PROBLEMS = 50
+
+
+def _refuse_all(error: Problems, what: str) -> None:
+    """Print a list of problems, and exit."""
+    n = len(error.problems)
+    for problem in error.problems[:_MOST_PROBLEMS]:
+        typer.echo(problem, err=True)
+    if n > _MOST_PROBLEMS:
+        typer.echo(f"... and {n - _MOST_PROBLEMS} more.", err=True)
+    typer.echo(f"Nothing was {what}; {n} problem{'s are' if n > 1 else ' is'} to be solved first.", err=True)
+    raise typer.Exit(2)
 
 
 def _convert(names: list[str], root: Path | None, delete: bool, accept_changed: bool) -> None:
@@ -390,6 +401,40 @@ def _convert(names: list[str], root: Path | None, delete: bool, accept_changed: 
             except UserError as error:
                 problems.append(str(error))
     _finish(problems, noted)
+
+# %% ../nbs/cli.ipynb #0081b1e7
+@datasets.command("rebuild")
+def rebuild_datasets(
+    source: Annotated[Path, typer.Option("--from", metavar="FOLDER", help="The study's folder, as its site hands it out.")],
+    names: Annotated[list[str], typer.Argument(metavar="STUDY|DATASET", help="Studies or datasets.", show_default="all of which FOLDER has recordings")] = [],  # noqa: B006
+    root: Root = None,
+) -> None:
+    """
+    Make datasets of the paper's archive from a study's own recordings, and say whether they are the archive's.
+
+    There is a recipe for UI-PRMD: ten datasets to classify and UIPRMD_reg_DS. A dataset that was downloaded is compared and not replaced.
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from deeprehab_nb.data.layout import data_root
+    from deeprehab_nb.data.rebuild import rebuild
+
+    try:
+        with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+            task = bar.add_task("reading", total=1.0)
+            done = rebuild(source, root, names, lambda part: bar.update(task, completed=part))
+    except Problems as error:
+        _refuse_all(error, "written")
+    columns = {"dataset": "left"} | dict.fromkeys(("recordings", "people", "folds"), "right") | {" ": "left", "": "left"}
+    rows = [
+        (
+            d.dataset, d.n_cases, d.n_subjects, d.n_folds, "equal to the archive's" if d.equal else "differs from the archive's",
+            "written" if d.written else "not written: was downloaded",
+        ) for d in done
+    ]
+    _print_table(f"{len(done)} dataset{'s' * (len(done) > 1)}, into {data_root(root)}", columns, rows)
+    _finish([], [remark for d in done for remark in d.remarks])
 
 # %% ../nbs/cli.ipynb #723bf948
 @app.command("run")

@@ -136,6 +136,10 @@ class Description:
             ("", _size(self.info.n_timepoints, skeleton.n_joints, skeleton.n_dims)),
             ("synthetic", "yes: made up by a program" if self.info.synthetic else "no"),
         ]
+        if made := self.info.rebuilt:
+            said = {name: _one_line(made.get(name, "?"), 200) for name in ("study", "licence", "licence_url", "recipe")}
+            rows.append(("made from", f"the recordings of {said['study']}, by recipe {said['recipe']} of this package; not downloaded"))
+            rows.append(("their licence", f"{said['licence']} {said['licence_url']}"))
         if self.info.description:
             rows.append(("description", _one_line(self.info.description, 400)))
         return rows

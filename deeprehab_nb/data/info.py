@@ -36,6 +36,9 @@ class Info:
         Whether the dataset says of itself that its recordings are made up.
     description : str
         A sentence, or nothing.
+    rebuilt : dict of str to str
+        Of a dataset that was made from a study's recordings: ``study``, ``licence``, ``licence_url``, ``citation`` and the ``recipe``'s
+        version. Empty for any other.
     """
 
     n_timepoints: int
@@ -43,6 +46,7 @@ class Info:
     max_score: float
     synthetic: bool
     description: str
+    rebuilt: dict[str, str]
 
 
 def read_info(path: str | os.PathLike) -> Info:
@@ -53,7 +57,7 @@ def read_info(path: str | os.PathLike) -> Info:
     ----------
     path : path-like
         The file. Keys: ``length_TS``, ``n_joints``, ``dim`` or ``n_dim``; optional ``kinematic_tree`` (list of joint
-        chains), ``max_score_value`` (100 when absent), ``synthetic`` and ``description``.
+        chains), ``max_score_value`` (100 when absent), ``synthetic``, ``description`` and ``rebuilt``.
 
     Raises
     ------
@@ -120,6 +124,9 @@ def parse_info(content: bytes, path: str | os.PathLike) -> Info:
     description = info.get("description", "")
     if not isinstance(description, str):
         raise UserError(f"In {path}, description must be text, not {shown(description)}.")
+    rebuilt = info.get("rebuilt", {})
+    if not isinstance(rebuilt, dict):
+        raise UserError(f"In {path}, rebuilt must be a table of names and texts, not {shown(rebuilt)}.")
     n_joints, n_dims = whole("n_joints"), whole("dim", "n_dim")
     try:
         skeleton = Skeleton(n_joints, n_dims, tuple(map(tuple, tree)))
@@ -127,5 +134,10 @@ def parse_info(content: bytes, path: str | os.PathLike) -> Info:
         raise UserError(f"In {path}: {error}") from None
     return Info(
         n_timepoints=whole("length_TS"), skeleton=skeleton, max_score=float(max_score),
-        synthetic=bool(info.get("synthetic", False)), description="".join(c if c.isprintable() else " " for c in description),
+        synthetic=bool(info.get("synthetic", False)), description=_printable(description),
+        rebuilt={str(name): _printable(str(text)) for name, text in rebuilt.items()},
     )
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else " " for c in text)

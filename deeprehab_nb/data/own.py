@@ -28,36 +28,11 @@ from .manifest import Entry, add_to_manifest
 from .npy import read_array, read_arrays
 from .recordings import Recordings, write_recordings
 from .skeleton import Skeleton
-from ..errors import UserError, suggest
+from ..errors import Problems, UserError, suggest
 from ..files import read_file, whole_file
 
 # %% auto #0
-__all__ = ['ImportProblems', 'Imported', 'import_own']
-
-# %% ../../nbs/data/own.ipynb #9914ac3d
-class ImportProblems(UserError):
-    """
-    All that keeps recordings from being imported.
-
-    As a text it is one sentence, like every `UserError`: the only problem, or how many there are and the first.
-
-    Parameters
-    ----------
-    *problems : str
-        A sentence for each, which names the file.
-    """
-
-    def __init__(self, *problems: str):
-        super().__init__(*problems)
-
-    @property
-    def problems(self) -> tuple[str, ...]:
-        """The sentences: on the skeleton, then the table, then the recordings in its order."""
-        return self.args
-
-    def __str__(self) -> str:
-        first = self.problems[0]
-        return first if len(self.problems) == 1 else f"{len(self.problems)} problems keep the import from being made; the first: {first}"
+__all__ = ['Imported', 'import_own']
 
 # %% ../../nbs/data/own.ipynb #822534a2
 _LARGEST_TEXT, _MOST_ROWS, _MOST_COLUMNS = 64 * 2**20, 500_000, 50_000
@@ -539,7 +514,7 @@ def import_own(
 
     Raises
     ------
-    ImportProblems
+    Problems
         If files of the folder are missing or cannot be used: with a sentence for each. Nothing is written then.
     UserError
         If an argument, or the recordings as a whole, do not allow it; or the root cannot be written.
@@ -644,7 +619,7 @@ def _read_folder(
             raise UserError(f"The recordings in {source} have more than {_MOST_VALUES:,} values; downsample them, or import fewer.")
         progress(i / len(rows))
     if problems:
-        raise ImportProblems(*problems)
+        raise Problems(*problems)
     recordings, n_missing = map(list, zip(*closed, strict=True))
     return body, rows, classify, recordings, n_missing
 

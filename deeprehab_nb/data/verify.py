@@ -137,7 +137,7 @@ class _Findings:
             if path.is_file() and (path.stat().st_size != entry.size or sha256(path) != entry.sha256):
                 when = f" on {entry.recorded[:10]}" if entry.recorded else ""
                 fetched = name != STORE and in_archive(self.dataset)
-                again = "; delete it, and a download fetches it anew" if fetched else "; import the dataset again" if name == STORE else ""
+                again = "; delete it, and a download fetches it anew" if fetched else "; make the dataset again" if name == STORE else ""
                 yield "changed", f"The file {path} is not the one that was recorded{when}{again}."
 
     def _compare_sources(self, known: dict[str, Entry]) -> Iterator[tuple[State, str]]:
