@@ -482,7 +482,7 @@ benchmark = typer.Typer(no_args_is_help=True, help="Plan, run and watch a grid o
 app.add_typer(benchmark, name="benchmark")
 
 File = Annotated[
-    str, typer.Argument(metavar="FILE", help="A benchmark's file, or the name of one that is ready: smoke, paper, classification, regression.")
+    str, typer.Argument(metavar="FILE", help="A benchmark's file, or the name of one that is ready: smoke, campaign, paper, classification, regression.")
 ]
 Cores = Annotated[int | None, typer.Option(help="How many cores to use.", show_default="all", min=1)]
 Gpus = Annotated[

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from .archive import TASKS, Task, in_archive, record, records
+from .archive import TASKS, Task, in_archive, rebuilt_digests, record, records
 from ..errors import UserError, suggest
 from ..files import alone, home_path
 
@@ -97,7 +97,8 @@ def dataset_folder(dataset: str, root: str | os.PathLike | None = None) -> Path:
     if found:
         return found[0]
     if in_archive(dataset):
-        raise UserError(f"The dataset {dataset} is not under {root}; `deeprehab datasets download {dataset}` fetches it.")
+        rebuild = ", `deeprehab datasets rebuild` makes it of its study's recordings" if dataset in rebuilt_digests() else ""
+        raise UserError(f"The dataset {dataset} is not under {root}; `deeprehab datasets download {dataset}` fetches it{rebuild}.")
     from deeprehab_nb.data.sample import SAMPLE_DATASETS
 
     if dataset in SAMPLE_DATASETS:

@@ -31,8 +31,10 @@ from .skeleton import Skeleton
 from ..errors import Problems, UserError, suggest
 from ..files import read_file, whole_file
 
+ImportProblems = Problems  # its name in earlier versions
+
 # %% auto #0
-__all__ = ['Imported', 'import_own']
+__all__ = ['ImportProblems', 'Imported', 'import_own']
 
 # %% ../../nbs/data/own.ipynb #822534a2
 _LARGEST_TEXT, _MOST_ROWS, _MOST_COLUMNS = 64 * 2**20, 500_000, 50_000

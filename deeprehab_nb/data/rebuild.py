@@ -5,19 +5,16 @@
 # %% ../../nbs/data/rebuild.ipynb #f428ea53
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 
-from .archive import Record, in_archive, record
+from .archive import Record, in_archive, rebuilt_digests, record
 from .info import read_info
 from .layout import INFO, STORE, alone_in, archive_folder, data_root, original_files, original_folds
 from .manifest import Entry, add_to_manifest
@@ -29,7 +26,7 @@ from ..errors import Problems, UserError, check_name
 from ..files import home_path, whole_file
 
 # %% auto #0
-__all__ = ['STUDIES', 'content_digest', 'known_digests', 'Rebuilt', 'rebuild']
+__all__ = ['STUDIES', 'content_digest', 'Rebuilt', 'rebuild']
 
 # %% ../../nbs/data/rebuild.ipynb #b9fe7294
 STUDIES: tuple[Study, ...] = (UIPRMD(),)
@@ -92,13 +89,6 @@ def content_digest(recordings: Recordings) -> str:
     digest = hashlib.sha256(recordings.x.astype("<f4").tobytes())
     digest.update(json.dumps([recordings.y.tolist(), {k: test.tolist() for k, (_, test) in sorted(recordings.folds.items())}]).encode())
     return digest.hexdigest()
-
-
-@cache
-def known_digests() -> dict[str, str]:
-    """Return the digests of the datasets that are rebuilt as in the archive."""
-    with (files("deeprehab_nb.data") / "rebuilt.csv").open(newline="", encoding="utf-8") as table:
-        return {row["dataset"]: row["sha256"] for row in csv.DictReader(table)}
 
 
 def _differences(dataset: str, repetitions: list[Repetition], equal: bool) -> Iterator[str]:
@@ -237,7 +227,7 @@ def rebuild(
 def _write(study: Study, dataset: str, repetitions: list[Repetition], folder: Path) -> Rebuilt:
     known = record(dataset)
     made = _made_of(repetitions, known)
-    equal = content_digest(made) == known_digests().get(dataset)
+    equal = content_digest(made) == rebuilt_digests().get(dataset)
     remarks = list(_differences(dataset, repetitions, equal))
     replace = not folder.exists() or _is_rebuilt(folder)
     if replace:

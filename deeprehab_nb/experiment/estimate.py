@@ -132,11 +132,14 @@ class Estimate:
         Of each cell, in their order: how long it takes from its start to its end, and how much disk.
     source : str
         What the estimate rests on, in words.
+    measured : bool
+        Whether anything was measured on this machine; else it rests on a GPU of the paper's authors.
     """
 
     seconds: tuple[float, ...]
     n_bytes: tuple[float, ...]
     source: str
+    measured: bool
 
 
 @dataclass(frozen=True)
@@ -214,4 +217,4 @@ def estimate(todo: Iterable[Cell], out: Path, threads: int, may_try: bool = True
             epoch = median(known_epochs) if known_epochs else 1.0
         seconds.append(own + epoch * e.epochs * e.runs)
         n_bytes.append(_NOTEBOOK_BYTES + e.runs * (_RUN_BYTES + 4 * (cost.trainable_params if cost else 0)))
-    return Estimate(tuple(seconds), tuple(n_bytes), " and ".join(sources) or "a guess")
+    return Estimate(tuple(seconds), tuple(n_bytes), " and ".join(sources) or "a guess", bool(ratios or measured))

@@ -145,7 +145,7 @@ class Benchmark:
     root, out : Path
         The archive's folder, and where results are written.
     experiments : tuple of Experiment
-        The cells, without their digests; by task, dataset, fold and network.
+        The cells, without their digests; by dataset, fold and network, in the file's order.
     resources : Resources
     """
 
@@ -173,7 +173,7 @@ def _datasets(said: dict, path: Path, root: Path) -> list[str]:
     kept = [name for name in named if task in (None, tasks[name])]
     if not kept:
         raise UserError(f"The file {path} names no dataset of {task}.")
-    return sorted(kept, key=lambda name: (tasks[name], named.index(name)))
+    return kept
 
 
 def _folds(dataset: str, wanted: list[int] | None, root: Path) -> list[int]:

@@ -147,12 +147,15 @@ class Standing:
         The one to open.
     done : float
         The part that is done, from 0 to 1, of a cell that is running.
+    epoch_seconds : float
+        How long an epoch takes or took; 0 where that isn't known.
     """
 
     state: Literal["complete", "running", "failed", "interrupted", "waiting"]
     message: str = ""
     notebook: Path | None = None
     done: float = 0.0
+    epoch_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -188,13 +191,19 @@ class Cell:
         changed = "".join(f", {name} {value}" for name, value in e.hyperparameters.items())
         return f"{e.model} on {e.dataset}, fold {e.fold}{changed}"
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether there is a run, or a checkpoint of one, from which it would go on."""
+        return bool(self.experiment.cell) and any(self.folder.glob("run*/provenance.json")) or any(self.folder.glob(".run*.checkpoint"))
+
     def standing(self) -> Standing:
         """Look where it stands."""
         if not self.experiment.cell or not self.folder.is_dir():
             return Standing("waiting")
-        if looks_complete(self.experiment):
-            return Standing("complete", notebook=self.folder / "experiment.ipynb", done=1.0)
         note = read_note(self.folder)
+        if looks_complete(self.experiment):
+            seconds = note.training_seconds / note.epochs if note and note.epochs else 0.0
+            return Standing("complete", notebook=self.folder / "experiment.ipynb", done=1.0, epoch_seconds=seconds)
         if note is None or note.outcome in ("waiting", "complete"):  # the latter is not true any more: a file was removed
             return Standing("waiting")
         if note.outcome == "running":
@@ -209,7 +218,7 @@ class Cell:
     def _running(self) -> Standing:
         try:
             state = State(**json.loads((self.folder / PROGRESS).read_text(encoding="utf-8")))
-            return Standing("running", str(state), done=state.done)
+            return Standing("running", str(state), done=state.done, epoch_seconds=state.epoch_seconds)
         except (OSError, ValueError, TypeError, ArithmeticError, RecursionError):
             return Standing("running", "starting, or writing its report")
 

@@ -33,6 +33,8 @@ class State:
         Its training loss.
     ended : int
         How many epochs of all runs together have ended; where it is absent, the runs are trained one after another.
+    epoch_seconds : float
+        How long an epoch takes, on average since training began or went on, without the first of each run; 0 where that isn't known yet.
     """
 
     run: int
@@ -41,6 +43,7 @@ class State:
     epochs: int
     loss: float
     ended: int = -1
+    epoch_seconds: float = 0.0
 
     @property
     def done(self) -> float:

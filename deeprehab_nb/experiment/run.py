@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from ..data.reader import Fold
@@ -113,10 +114,16 @@ def run_experiment(experiment: Experiment, show: Show | None = None) -> Result:
         shown = nullcontext(show) if show else progress(f"{experiment.model} on {fold.dataset}")
         with stopping() as stop, shown as show_it, publish(folder / PROGRESS, show_it) as publishing:
             ended = {number: 0 if run is None else experiment.epochs for number, run in enumerate(runs)}
+            begun, seconds = set(), []
 
             def report(number: int, epoch: Epoch) -> None:
+                if number in begun:  # a process's first epoch includes compilation
+                    seconds.append(epoch.seconds)
+                begun.add(number)
                 ended[number] = epoch.epoch
-                publishing(State(number + 1, experiment.runs, epoch.epoch, experiment.epochs, epoch.loss, sum(ended.values())))
+                publishing(State(
+                    number + 1, experiment.runs, epoch.epoch, experiment.epochs, epoch.loss, sum(ended.values()), float(np.mean(seconds or 0))
+                ))
 
             make_runs(missing, experiment, fold, network_of, report, stop)
             stop.heed("after a run")

@@ -20,12 +20,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
 
 import psutil
 
 from ..errors import UserError
 from .cell import expect
-from .estimate import estimate
+from .estimate import Estimate, estimate
 from .grid import READY, Benchmark
 from .plan import STATE, Cell, Standing
 from .store import write_json
@@ -95,26 +96,27 @@ def _jobs(benchmark: Benchmark, names: list[str], seconds: tuple[float, ...], ma
             filled, batch = 0.0, batch + 1
         filled += expected
         job = jobs.setdefault(f"batch{batch:04d}", {
-            "cells": [], "threads": need.threads, "mem_mb": need.memory, "gpu": int(bool(machine.gpus)), "minutes": 30.0,
+            "cells": [], "priority": 0, "threads": need.threads, "mem_mb": need.memory, "gpu": int(bool(machine.gpus)), "minutes": 30.0,
         })
         job["cells"].append(name)
+        job["priority"] = -batch  # the engine begins with the highest
         # three times what is expected; what is stopped because that was wrong goes on in the next attempt
         job["minutes"] += min(need.time_limit, 3 * expected / 60) if cluster else need.time_limit
     return {name: job | {"minutes": math.ceil(job["minutes"])} for name, job in jobs.items()}
 
 
-def _write_plan(benchmark: Benchmark, todo: list[Cell], seconds: tuple[float, ...], machine: Machine, cluster: bool) -> Path:
+def _write_plan(benchmark: Benchmark, todo: list[Cell], expected: Estimate, machine: Machine, cluster: bool) -> Path:
     state, need = (benchmark.out / STATE).absolute(), benchmark.resources
     described = {}
-    for cell, expected in zip(todo, seconds, strict=True):
+    for cell, seconds in zip(todo, expected.seconds, strict=True):
         parameters = {field.name: getattr(cell.experiment, field.name) for field in fields(cell.experiment)}
         parameters |= {name: str(parameters[name].absolute()) for name in ("root", "out")}
-        described[cell.name] = {"experiment": parameters, "threads": need.threads, "minutes": need.time_limit, "seconds": round(expected, 1)}
-    jobs = _jobs(benchmark, list(described), seconds, machine, cluster)
+        described[cell.name] = {"experiment": parameters, "threads": need.threads, "minutes": need.time_limit, "seconds": round(seconds, 1)}
+    jobs = _jobs(benchmark, list(described), expected.seconds, machine, cluster)
     path = state / "plan.json"
     write_json(path, {
         "session": datetime.now(UTC).isoformat(), "python": sys.executable, "out": str(benchmark.out.absolute()), "state": str(state),
-        "gpus": None if cluster else list(machine.gpus), "per_gpu": machine.per_gpu,
+        "measured": expected.measured, "gpus": None if cluster else list(machine.gpus), "per_gpu": machine.per_gpu,
         "at_once": len(jobs) if cluster else machine.at_once(benchmark), "jobs": jobs, "cells": described,
     })
     return path
@@ -231,15 +233,26 @@ def duration(seconds: float) -> str:
 
 
 def _time_left(standings: dict[str, Standing], plan: dict[str, object]) -> float | None:
-    """Return how many seconds the cells of a plan still take."""
-    work = left = 0.0
-    for name, cell in plan["cells"].items():
-        done = standings[name].done if name in standings else 0.0
-        work += cell["seconds"] * done
-        if name in standings and standings[name].state != "failed":
-            left += cell["seconds"] * (1 - done)
-    elapsed = (datetime.now(UTC) - datetime.fromisoformat(plan["session"])).total_seconds()
-    return left * elapsed / work if work > 0 and elapsed > 0 else left / plan["at_once"]
+    """
+    Return how many seconds the cells of a plan still take, from how long their epochs take; None while nobody knows that.
+
+    What was planned is corrected by what is seen: by the median over cells of the same network, or else of all.
+    """
+    cells = {name: cell for name, cell in plan["cells"].items() if name in standings}
+    seen: dict[str, list[float]] = {}
+    for name, cell in cells.items():
+        e, epoch = cell["experiment"], standings[name].epoch_seconds
+        if epoch > 0:
+            seen.setdefault(e["model"], []).append(epoch * e["epochs"] * e["runs"] / cell["seconds"])
+    if not seen and not plan["measured"]:
+        return None
+    pace = {model: median(ratios) for model, ratios in seen.items()}
+    usual = median(pace.values()) if pace else 1.0
+    left = {
+        name: cell["seconds"] * (1 - standings[name].done) * pace.get(cell["experiment"]["model"], usual)
+        for name, cell in cells.items() if standings[name].state not in ("complete", "failed")
+    }
+    return max(sum(left.values()) / plan["at_once"], *left.values(), 0.0)
 
 
 def survey(of: list[Cell], before: Survey | None = None) -> Survey:
@@ -360,8 +373,9 @@ def run_benchmark(
         todo = [cell for cell, standing in zip(of, now.standings, strict=True) if standing.state != "complete"]
         if not todo:
             return 0
+        todo.sort(key=lambda cell: not cell.has_begun)  # what has begun is ended first; then the file's order
         expected = estimate(todo, benchmark.out, benchmark.resources.threads, may_try=False)
-        plan = _write_plan(benchmark, todo, expected.seconds, machine, cluster)
+        plan = _write_plan(benchmark, todo, expected, machine, cluster)
         shutil.rmtree(state / "done", ignore_errors=True)
         for cell in [] if dry else todo:
             expect(cell.folder)
