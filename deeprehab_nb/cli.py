@@ -96,11 +96,14 @@ def _hyperparameters(settings: list[str]) -> dict[str, object]:
     given = {}
     for setting in settings:
         name, _, value = setting.partition("=")
+        if value.isidentifier() and value not in ("true", "false", "null"):  # a word, such as tanh
+            given[name] = value
+            continue
         try:
             given[name] = json.loads(value)
         except (ValueError, RecursionError):
             raise UserError(
-                f"--set {setting[:200]} cannot be read; write the name, an equals sign and a number, true, false or a [list]."
+                f"--set {setting[:200]} cannot be read; write the name, an equals sign and a number, a word, true, false or a [list]."
             ) from None
     return given
 
@@ -861,6 +864,9 @@ def compare_results(
 
     _check_before(metric, figures)
     found = compare(tables_of(runs), published(), experiment)
+    _print_table(
+        "Can these be the folds of the paper?", dict.fromkeys(("dataset", "", " "), "left"), found.datasets[["dataset", "folds", "why"]].itertuples(index=False)
+    )
     metrics = list(MAIN_METRIC.values()) if metric is None else [metric]
     if not found.cells.metric.isin(metrics).any():
         raise UserError(f"There are no results with the metric {' or '.join(metrics)}.")
@@ -873,10 +879,10 @@ def compare_results(
 
         charts = comparison_charts(found, metrics)
         save_charts(charts, figures)
-        for name in ("cells", "verdicts"):
+        for name in ("cells", "verdicts", "datasets"):
             with whole_file(figures / f"{name}.csv") as temporary:
                 getattr(found, name).to_csv(temporary, index=False, lineterminator="\n", encoding="utf-8")
-        typer.echo(f"{len(charts)} figures, their data, captions.md, cells.csv and verdicts.csv: {figures}")
+        typer.echo(f"{len(charts)} figures, their data, captions.md, cells.csv, verdicts.csv and datasets.csv: {figures}")
 
 
 _MOST_CELLS = 45

@@ -6,8 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 import nbformat
 import numpy as np
 import pytest
+from aeon.networks import FCNNetwork, InceptionNetwork
 from conftest import deeprehab, installed, refused
 
+from deeprehab_nb.backend import keras
 from deeprehab_nb.errors import UserError
 from deeprehab_nb.models.golden import GOLDEN_HYPERPARAMETERS, GOLDEN_SKELETON
 from deeprehab_nb.models.zoo import ARCHITECTURES, architecture
@@ -76,8 +78,8 @@ def test_the_graph_network_says_that_it_has_no_tree(copy_of, tmp_path):
 
 
 @pytest.mark.parametrize("model, wrong, named", [
-    ("ConvTran", {"num_heads": 3}, ("num_heads", "3", "emb_size")), ("H-Inception", {"kernel_size": 3}, ("kernel_size", "at least 4")),
-    ("STGCN", {"n_temporal_filters": 2}, ("n_temporal_filters", "at least 4")), ("STGCN", {"n_lstm_units": [8, 8]}, ("n_lstm_units", "4 values")),
+    ("ConvTran", {"num_heads": 3}, ("num_heads", "3", "emb_size")), ("H-Inception", {"depth": 2, "strides": [1, 2]}, ("strides", "use_residual")),
+    ("STGCN", {"n_temporal_filters": 2}, ("n_temporal_filters", "at least 4")), ("STGCN", {"n_lstm_units": [8, 8]}, ("n_lstm_units", "one value, or 4")),
     ("GRU", {"dropout": 0.1}, ("dropout", "hidden_units_gru")), ("VanTran", {"dropout": 1}, ("dropout", "below 1")),
     ("ConvLSTM", {"hidden_units_lstm": "many"}, ("hidden_units_lstm", "many")), ("H-Inception", {"use_bias": 1}, ("use_bias", "true or false")),
 ])
@@ -85,3 +87,30 @@ def test_impossible_hyperparameters_are_refused(model, wrong, named):
     with pytest.raises(UserError) as error:
         architecture(model, wrong)
     assert all(part in str(error.value) for part in named)
+
+
+PER_BLOCK = {"n_filters": [4, 5, 6, 7], "dilation_rate": [1, 2, 1, 3], "activation": ["tanh", "elu", "gelu", "relu"], "use_bias": [True, False, True, False]}
+PER_MODULE = {
+    "depth": 4, "n_filters": [4, 5, 6, 7], "n_conv_per_layer": [2, 3, 1, 4], "kernel_size": [10, 7, 3, 6], "use_max_pooling": [True, False, True, True],
+    "max_pool_size": [3, 3, 5, 2], "activation": ["relu", "tanh", "elu", "relu"], "use_bias": [True, False, True, True],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name, ours, theirs", [
+    ("FCN", {"n_layers": 4, "kernel_sizes": [3, 4, 5, 2], "strides": [2, 1, 1, 1], "padding": ["valid", "same", "causal", "same"]} | PER_BLOCK,
+     {"kernel_sizes": "kernel_size"}),
+    ("H-Inception", PER_MODULE | {"bottleneck": 8, "dilation_rate": [1, 2, 3, 1]}, {"bottleneck": "bottleneck_size"}),
+    ("H-Inception", PER_MODULE | {"strides": [1, 2, 1, 1], "use_residual": False, "use_bottleneck": False}, {}),
+])  # fmt: skip
+def test_other_hyperparameters_mean_what_they_mean_in_the_released_networks(name, ours, theirs):
+    """The released FCN and H-Inception are aeon's."""
+    given = {theirs.get(key, key): value for key, value in ours.items()}
+    network = FCNNetwork(**given) if name == "FCN" else InceptionNetwork(use_custom_filters=True, **given)
+    recording, features = network.build_network((50, 6))
+    reference, rng = keras.Model(recording, keras.layers.Dense(3, activation="softmax")(features)), np.random.default_rng(0)
+    weights = [w.numpy() if "hybrid" in w.path else rng.uniform(0.1, 0.5, w.shape) for w in reference.weights]
+    reference.set_weights(weights)
+    built = architecture(name, ours).build(50, 6, 3)
+    built.set_weights([w for w, old in zip(weights, reference.weights, strict=True) if "hybrid" not in old.path])
+    x = rng.normal(size=(5, 50, 6)).astype("float32")
+    assert np.allclose(built.predict_on_batch(x), reference.predict_on_batch(x), rtol=0, atol=1e-5)

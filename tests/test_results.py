@@ -271,6 +271,8 @@ def test_the_reproduced_tables_are_real_and_say_what_made_them():
     assert not found.provenance.synthetic.any() and not found.metrics.synthetic.any() and found.incomplete.empty
     assert set(found.provenance.folder.map(lambda name: name.count("/"))) == {3}  # relative: no place on anybody's machine
     assert (found.provenance.data_digest.str.len() == 64).all() and found.settings.libraries.str.contains("keras").all()
+    compared = compare(found, published())
+    assert set(compared.cells.kind) == {""} and set(compared.datasets.folds) == {"possible"}  # the paper's folds, the paper's protocol
 
 
 def test_ranking_loads_no_network():

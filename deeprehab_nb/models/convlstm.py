@@ -26,6 +26,8 @@ class ConvLSTM(Architecture):
         Their length in frames.
     hidden_units_lstm : int
         Units of each LSTM.
+    activation_conv, activation_lstm : str
+        Of the convolutions, and of what the LSTMs take in and give out; Keras' names of them.
     dropout : float
         After each LSTM.
 
@@ -39,6 +41,8 @@ class ConvLSTM(Architecture):
     n_conv_filters: int = 64
     kernel_size: int = 5
     hidden_units_lstm: int = 128
+    activation_conv: str = "relu"
+    activation_lstm: str = "tanh"
     dropout: float = 0.5
 
     @property
@@ -51,8 +55,10 @@ class ConvLSTM(Architecture):
         n_timepoints, n_channels = recording.shape[1:]
         x = layers.Reshape((n_channels, n_timepoints, 1))(layers.Permute((2, 1))(recording))
         for _ in range(4):
-            x = layers.Conv2D(self.n_conv_filters, (1, self.kernel_size), activation="relu")(x)
+            x = layers.Conv2D(self.n_conv_filters, (1, self.kernel_size), activation=self.activation_conv)(x)
         x = layers.Permute((2, 1, 3))(x)
         x = layers.Reshape((x.shape[1], n_channels * self.n_conv_filters))(x)
-        x = layers.Dropout(self.dropout)(LSTM(self.hidden_units_lstm, return_sequences=True)(x))
-        return layers.Dropout(self.dropout)(LSTM(self.hidden_units_lstm)(x))
+        for returns in (True, False):
+            x = LSTM(self.hidden_units_lstm, activation=self.activation_lstm, return_sequences=returns)(x)
+            x = layers.Dropout(self.dropout)(x)
+        return x

@@ -36,6 +36,14 @@ class ConvTran(Architecture):
         Units of the layer inside the block.
     factor_filters : int
         The first convolution has this many times emb_size filters.
+    kernel_size : int
+        Length of the first convolution's filters, in frames.
+    activation : str
+        After each convolution; Keras' name of it.
+    activation_ff : str
+        Of the layer inside the block.
+    epsilon : float
+        Added to the variance in the block's two normalisations.
     dropout : float
     released_layout : bool
         How the relative biases are laid out: as in the released implementation, or as in the article; see
@@ -52,6 +60,10 @@ class ConvTran(Architecture):
     num_heads: int = 8
     dimm_ff: int = 256
     factor_filters: int = 4
+    kernel_size: int = 8
+    activation: str = "gelu"
+    activation_ff: str = "relu"
+    epsilon: float = 1e-5
     dropout: float = 0.01
     released_layout: bool = True
 
@@ -64,14 +76,15 @@ class ConvTran(Architecture):
         layers = keras.layers
         n_timepoints, n_channels = recording.shape[1:]
         x = layers.Reshape((n_timepoints, n_channels, 1))(recording)
-        x = NormalisedConvolution(self.emb_size * self.factor_filters, (8, 1), padding="same")(x)
-        x = normalised(SpatialConvolution(self.emb_size, (1, n_channels))(layers.Activation(gelu)(x)), gelu)
+        activation = gelu if self.activation == "gelu" else self.activation  # ours is faster
+        x = NormalisedConvolution(self.emb_size * self.factor_filters, (self.kernel_size, 1), padding="same")(x)
+        x = normalised(SpatialConvolution(self.emb_size, (1, n_channels))(layers.Activation(activation)(x)), activation)
         x = layers.Reshape((n_timepoints, self.emb_size))(x)
 
         x = layers.Dropout(self.dropout)(PositionalEncoding(length_aware=True)(x))
         attention = layers.LayerNormalization()(RelativeAttention(self.num_heads, self.released_layout)(x))
-        x = layers.LayerNormalization(epsilon=1e-5)(layers.Add()([x, attention]))
-        inner = layers.Dropout(self.dropout)(layers.Dense(self.dimm_ff, activation="relu")(x))
+        x = layers.LayerNormalization(epsilon=self.epsilon)(layers.Add()([x, attention]))
+        inner = layers.Dropout(self.dropout)(layers.Dense(self.dimm_ff, activation=self.activation_ff)(x))
         inner = layers.Dropout(self.dropout)(layers.Dense(self.emb_size)(inner))
-        x = layers.LayerNormalization(epsilon=1e-5)(layers.Add()([x, inner]))
+        x = layers.LayerNormalization(epsilon=self.epsilon)(layers.Add()([x, inner]))
         return layers.GlobalAveragePooling1D()(x)

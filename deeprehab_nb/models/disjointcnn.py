@@ -22,10 +22,14 @@ class DisjointCNN(Architecture):
     ----------
     n_filters : int
         Filters of each convolution.
+    kernel_size : int or tuple of 4 int
+        Length of the temporal convolution of each block, in frames. The third is not used: in the released network its block has none.
     hidden_fc_units : int
         Units of the dense layer: the number of features.
     pool_size : int
         Frames over which the last block is pooled.
+    activation_fc : str
+        Of the dense layer; Keras' name of it.
 
     References
     ----------
@@ -33,9 +37,12 @@ class DisjointCNN(Architecture):
     """
 
     name = "DisjointCNN"
+    per_layer = {"kernel_size": 4}  # noqa: RUF012 - a ClassVar of the base
     n_filters: int = 64
+    kernel_size: int | tuple[int, int, int, int] = (8, 5, 5, 3)
     hidden_fc_units: int = 128
     pool_size: int = 5
+    activation_fc: str = "relu"
 
     @property
     def min_timepoints(self) -> int:
@@ -45,16 +52,16 @@ class DisjointCNN(Architecture):
     def features(self, recording, skeleton):
         layers = keras.layers
         x = layers.Reshape((*recording.shape[1:], 1))(recording)
-        for number, length in enumerate((8, 5, None, 3), start=1):
+        for number, length in enumerate(self.layers_of("kernel_size"), start=1):
             name = f"block{number}"
             if number > 1:
                 x = layers.Permute((1, 3, 2), name=f"{name}.transpose")(x)
-            if length is not None:
+            if number != 3:
                 temporal = self._of(NormalisedConvolution, (length, 1), f"{name}.temporal", padding="same")
                 x = layers.Activation("elu", name=f"{name}.temporal_elu")(temporal(x))
             x = normalised(self._of(SpatialConvolution, (1, x.shape[2]), f"{name}.spatial")(x), "elu", f"{name}.spatial")
         x = layers.GlobalAveragePooling2D()(layers.MaxPooling2D((self.pool_size, 1))(x))
-        return layers.Dense(self.hidden_fc_units, activation="relu")(x)
+        return layers.Dense(self.hidden_fc_units, activation=self.activation_fc)(x)
 
     def _of(self, convolution, size, name, **more):
         return convolution(self.n_filters, size, kernel_initializer="he_uniform", name=name, **more)

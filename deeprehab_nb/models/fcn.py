@@ -9,7 +9,7 @@ __all__ = ['FCN']
 from dataclasses import dataclass
 
 from ..backend import keras
-from .architecture import Architecture
+from .architecture import Architecture, check_strides
 from .layers import normalised
 
 # %% ../../nbs/models/fcn.ipynb #5090a35c
@@ -18,12 +18,23 @@ class FCN(Architecture):
     """
     Fully Convolutional Network: three blocks of convolution, batch normalisation and ReLU; average over time.
 
+    What is said of a block may be one value, or one for each.
+
     Attributes
     ----------
-    n_filters : tuple of 3 int
+    n_layers : int
+        Number of blocks.
+    n_filters : int or tuple of n_layers int
         Filters of each block.
-    kernel_sizes : tuple of 3 int
+    kernel_sizes : int or tuple of n_layers int
         Length of each block's filters, in frames.
+    dilation_rate, strides : int or tuple of n_layers int
+        Frames from one value of a filter to the next, and from one place of a filter to the next.
+    padding : {"same", "valid", "causal"} or tuple of n_layers of them
+    activation : str or tuple of n_layers str
+        Keras' name of it.
+    use_bias : bool or tuple of n_layers bool
+        Whether the convolutions have a bias.
 
     References
     ----------
@@ -32,11 +43,33 @@ class FCN(Architecture):
     """
 
     name = "FCN"
-    n_filters: tuple[int, int, int] = (128, 256, 128)
-    kernel_sizes: tuple[int, int, int] = (8, 5, 3)
+    per_layer = dict.fromkeys(("n_filters", "kernel_sizes", "dilation_rate", "strides", "padding", "activation", "use_bias"), "n_layers")
+    n_layers: int = 3
+    n_filters: int | tuple[int, ...] = (128, 256, 128)
+    kernel_sizes: int | tuple[int, ...] = (8, 5, 3)
+    dilation_rate: int | tuple[int, ...] = 1
+    strides: int | tuple[int, ...] = 1
+    padding: str | tuple[str, ...] = "same"
+    activation: str | tuple[str, ...] = "relu"
+    use_bias: bool | tuple[bool, ...] = True
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_strides(self)
+
+    @property
+    def min_timepoints(self) -> int:
+        """Without padding a block shortens the recording; one frame must remain."""
+        n, blocks = 1, (self.layers_of(name) for name in ("kernel_sizes", "dilation_rate", "strides", "padding"))
+        for size, dilation, stride, padding in reversed(list(zip(*blocks, strict=True))):
+            n = (n - 1) * stride + 1 + (size - 1) * dilation * (padding == "valid")
+        return n
 
     def features(self, recording, skeleton):
-        x = recording
-        for n_filters, kernel_size in zip(self.n_filters, self.kernel_sizes, strict=True):
-            x = normalised(keras.layers.Conv1D(n_filters, kernel_size, padding="same")(x))
+        x, blocks = recording, (self.layers_of(name) for name in self.per_layer)
+        for n_filters, size, dilation, stride, padding, activation, use_bias in zip(*blocks, strict=True):
+            convolution = keras.layers.Conv1D(
+                n_filters, size, strides=stride, dilation_rate=dilation, padding=padding, use_bias=use_bias
+            )
+            x = normalised(convolution(x), activation)
         return keras.layers.GlobalAveragePooling1D()(x)

@@ -24,6 +24,8 @@ class GRU(Architecture):
         Units of each recurrent layer.
     hidden_units_fc : int
         Units of the dense layer: the number of features.
+    activation : str
+        Of the recurrent layers and of the dense layer; Keras' name of it.
 
     References
     ----------
@@ -33,8 +35,9 @@ class GRU(Architecture):
     name = "GRU"
     hidden_units_gru: int = 128
     hidden_units_fc: int = 30
+    activation: str = "tanh"
 
     def features(self, recording, skeleton):
-        x = layers.GRU(self.hidden_units_gru, return_sequences=True)(recording)
-        x = layers.GRU(self.hidden_units_gru)(x)
-        return keras.layers.Dense(self.hidden_units_fc, activation="tanh")(x)
+        x = layers.GRU(self.hidden_units_gru, activation=self.activation, return_sequences=True)(recording)
+        x = layers.GRU(self.hidden_units_gru, activation=self.activation)(x)
+        return keras.layers.Dense(self.hidden_units_fc, activation=self.activation)(x)

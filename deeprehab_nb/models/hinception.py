@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ..backend import keras
 from ..errors import UserError
-from .architecture import Architecture
+from .architecture import Architecture, check_strides, filter_name
 from .layers import BatchNormalization, HandCraftedFilters, normalised
 
 # %% ../../nbs/models/hinception.ipynb #cdc162b0
@@ -19,19 +19,37 @@ class HInception(Architecture):
     """
     Inception network with hand-crafted filters beside the learnt ones.
 
+    What is said of a module may be one value, or one for each.
+
     Attributes
     ----------
-    n_filters : int
+    depth : int
+        Number of modules; each third is followed by a shortcut.
+    n_filters : int or tuple of depth int
         Filters of each convolution of a module.
     bottleneck : int
         Maps to which a module reduces its input.
-    kernel_size : int
-        Length of the longest filters, in frames, at least 4; the others are a half and a quarter of it.
-    depth : int
-        Number of modules; each third is followed by a shortcut.
-    use_bias : bool
+    kernel_size : int or tuple of depth int
+        Length of the longest filters, in frames; each of the others is half as long as the one before.
+    n_conv_per_layer : int or tuple of depth int
+        Parallel convolutions of a module.
+    use_max_pooling : bool or tuple of depth bool
+        Whether a module has a pooled convolution, too.
+    max_pool_size : int or tuple of depth int
+        Frames over which it pools.
+    strides, dilation_rate : int or tuple of depth int
+        Of the parallel convolutions. The first module, whose hand-crafted filters see every frame, has no strides.
+    padding : {"same", "causal"} or tuple of depth of them
+        "causal" for modules without pooling.
+    activation : str or tuple of depth str
+        At the end of a module; Keras' name of it.
+    use_bias : bool or tuple of depth bool
         Whether the convolutions of the modules have a bias. The benchmark's experiments have True; its published tables
         of parameters and FLOPs were counted with False.
+    use_residual : bool
+        Whether there are shortcuts.
+    use_bottleneck : bool
+        Whether a module reduces its input.
 
     References
     ----------
@@ -41,37 +59,67 @@ class HInception(Architecture):
     """
 
     name = "H-Inception"
-    n_filters: int = 32
-    bottleneck: int = 32
-    kernel_size: int = 40
+    per_layer = dict.fromkeys((
+        "n_filters", "kernel_size", "n_conv_per_layer", "use_max_pooling", "max_pool_size", "strides", "dilation_rate", "padding", "activation",
+        "use_bias",
+    ), "depth")
     depth: int = 6
-    use_bias: bool = True
+    n_filters: int | tuple[int, ...] = 32
+    bottleneck: int = 32
+    kernel_size: int | tuple[int, ...] = 40
+    n_conv_per_layer: int | tuple[int, ...] = 3
+    use_max_pooling: bool | tuple[bool, ...] = True
+    max_pool_size: int | tuple[int, ...] = 3
+    strides: int | tuple[int, ...] = 1
+    dilation_rate: int | tuple[int, ...] = 1
+    padding: str | tuple[str, ...] = "same"
+    activation: str | tuple[str, ...] = "relu"
+    use_bias: bool | tuple[bool, ...] = True
+    use_residual: bool = True
+    use_bottleneck: bool = True
 
     def __post_init__(self):
         super().__post_init__()
-        if self.kernel_size < 4:
-            raise UserError(f"H-Inception: kernel_size must be at least 4, not {self.kernel_size}: a quarter of it is used.")
+        check_strides(self)
+        strides, padding = self.layers_of("strides"), self.layers_of("padding")
+        if strides[0] > 1:
+            raise UserError("H-Inception: the first module can't have strides: its hand-crafted filters see every frame.")
+        if self.use_residual and max(strides) > 1:
+            raise UserError("H-Inception: strides shorten what a shortcut should be added to; set use_residual to false.")
+        if "valid" in padding:
+            raise UserError('H-Inception: padding "valid" makes the parallel convolutions differently long; use "same" or "causal".')
+        if any(p == "causal" and pooled for p, pooled in zip(padding, self.layers_of("use_max_pooling"), strict=True)):
+            raise UserError('H-Inception: a module with padding "causal" can\'t pool; set use_max_pooling to false there.')
 
     def features(self, recording, skeleton):
         hand_crafted = keras.layers.ReLU()(HandCraftedFilters(per_channel=False)(recording))
         x = shortcut_from = recording
         for number in range(1, self.depth + 1):
-            x = self._module(x, f"module{number}", [hand_crafted] if number == 1 else [])
-            if number % 3 == 0:
+            x = self._module(x, number, [hand_crafted] if number == 1 else [])
+            if number % 3 == 0 and self.use_residual:
                 shortcut = keras.layers.Conv1D(x.shape[-1], 1, use_bias=False)(shortcut_from)
                 both = keras.layers.Add()([BatchNormalization()(shortcut), x])
                 x = shortcut_from = keras.layers.ReLU()(both)
         return keras.layers.GlobalAveragePooling1D()(x)
 
-    def _module(self, x, name, beside):
-        def convolution(n_filters, size, what):
-            return keras.layers.Conv1D(
-                n_filters, size, padding="same", use_bias=self.use_bias, name=f"{name}.{what}"
-            )
+    def _module(self, x, number, beside):
+        name = f"module{number}"
+        n_filters, longest, n_convolutions, pools, pool_size, stride, dilation, padding, activation, use_bias = (
+            self.layers_of(field)[number - 1] for field in self.per_layer
+        )
 
-        narrow = convolution(self.bottleneck, 1, "bottleneck")(x)
-        sizes = (self.kernel_size // 2**i for i in range(3))
-        parallel = [convolution(self.n_filters, size, f"filter{size}")(narrow) for size in sizes]
-        pooled = keras.layers.MaxPooling1D(3, strides=1, padding="same", name=f"{name}.pool")(x)
-        parallel.append(convolution(self.n_filters, 1, "pooled")(pooled))
-        return normalised(keras.layers.Concatenate(name=f"{name}.parts")([*parallel, *beside]), name=f"{name}.parts")
+        def convolution(n_filters, size, what, **more):
+            return keras.layers.Conv1D(n_filters, size, padding=padding, use_bias=use_bias, name=f"{name}.{what}", **more)
+
+        reduces = self.use_bottleneck and x.shape[-1] > 1
+        narrow = convolution(self.bottleneck, 1, "bottleneck")(x) if reduces else x
+        sizes = [max(1, longest // 2**i) for i in range(n_convolutions)]
+        parallel = [
+            convolution(n_filters, size, filter_name(sizes, i), strides=stride, dilation_rate=dilation)(narrow) for i, size in enumerate(sizes)
+        ]
+        if pools:
+            pooled = keras.layers.MaxPooling1D(pool_size, strides=stride, padding=padding, name=f"{name}.pool")(x)
+            parallel.append(convolution(n_filters, 1, "pooled")(pooled))
+        parts = [*parallel, *beside]
+        joined = keras.layers.Concatenate(name=f"{name}.parts")(parts) if len(parts) > 1 else parts[0]
+        return normalised(joined, activation, f"{name}.parts")

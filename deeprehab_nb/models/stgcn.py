@@ -13,7 +13,7 @@ import numpy as np
 from ..backend import keras
 from ..data.skeleton import Skeleton
 from ..errors import UserError
-from .architecture import Architecture
+from .architecture import Architecture, filter_name
 from .layers import LSTM, GraphProduct, JointLSTM
 
 # %% ../../nbs/models/stgcn.ipynb #fc7a5a25
@@ -39,14 +39,22 @@ class STGCN(Architecture):
 
     Attributes
     ----------
+    n_temporal_convolution_layers : int
+        Convolutions at the end of a module, one after another.
     n_temporal_filters : int
-        Filters of a module's first convolution, at least 4; each of its last three has a quarter of them.
+        Filters of a module's first convolution, at least 4; each of its last ones has a quarter of them.
+    temporal_kernel_size : int or tuple of n_temporal_convolution_layers int
+        Length of the last convolutions' filters, in frames; the first convolution has the first of them.
     n_bottleneck_filters : int
         Maps that the product with the graph takes.
-    n_lstm_units : tuple of 4 int
-        Units of the LSTMs after the modules.
+    n_lstm_layers : int
+        LSTMs after the modules.
+    n_lstm_units : int or tuple of n_lstm_layers int
+        Their units.
+    activation : str
+        Of the convolutions; Keras' name of it.
     dropout : float
-        After each of the last three convolutions of a module, and after each LSTM.
+        After each of the last convolutions of a module, and after each LSTM.
 
     References
     ----------
@@ -57,9 +65,14 @@ class STGCN(Architecture):
 
     name = "STGCN"
     needs_tree = True
+    per_layer = {"temporal_kernel_size": "n_temporal_convolution_layers", "n_lstm_units": "n_lstm_layers"}  # noqa: RUF012 - a ClassVar of the base
+    n_temporal_convolution_layers: int = 3
     n_temporal_filters: int = 64
+    temporal_kernel_size: int | tuple[int, ...] = (9, 15, 20)
     n_bottleneck_filters: int = 64
-    n_lstm_units: tuple[int, int, int, int] = (80, 40, 40, 80)
+    n_lstm_layers: int = 4
+    n_lstm_units: int | tuple[int, ...] = (80, 40, 40, 80)
+    activation: str = "relu"
     dropout: float = 0.25
 
     def __post_init__(self):
@@ -76,8 +89,8 @@ class STGCN(Architecture):
         for name in ("module2", "module3"):
             x = layers.Add()([x, self._module(x, skeleton, name)])
         x = layers.Reshape((x.shape[1], x.shape[2] * x.shape[3]))(x)
-        for number, n_units in enumerate(self.n_lstm_units, start=1):
-            last = number == len(self.n_lstm_units)
+        for number, n_units in enumerate(self.layers_of("n_lstm_units"), start=1):
+            last = number == self.n_lstm_layers
             x = layers.Dropout(self.dropout)(LSTM(n_units, return_sequences=not last)(x))
         return x
 
@@ -85,9 +98,10 @@ class STGCN(Architecture):
         layers = keras.layers
 
         def convolution(n_filters, size, what):
-            return layers.Conv2D(n_filters, (size, 1), padding="same", activation="relu", name=f"{name}.{what}")
+            return layers.Conv2D(n_filters, (size, 1), padding="same", activation=self.activation, name=f"{name}.{what}")
 
-        temporal = layers.Concatenate(name=f"{name}.join")([z, convolution(self.n_temporal_filters, 9, "temporal")(z)])
+        sizes = self.layers_of("temporal_kernel_size")
+        temporal = layers.Concatenate(name=f"{name}.join")([z, convolution(self.n_temporal_filters, sizes[0], "temporal")(z)])
         hops = {f"hop{n}": n for n in (1, 2)}
         maps = {hop: convolution(self.n_bottleneck_filters, 1, hop)(temporal) for hop in hops}
         states = {hop: JointLSTM(skeleton.n_joints, name=f"{name}.{hop}_lstm")(maps[hop]) for hop in hops}
@@ -96,8 +110,9 @@ class STGCN(Architecture):
             for hop, n in hops.items()
         ]
         x, found = layers.Concatenate(name=f"{name}.hops")(products), []
-        for size in (9, 15, 20):
-            x = convolution(self.n_temporal_filters // 4, size, f"filter{size}")(x)
-            x = layers.Dropout(self.dropout, name=f"{name}.filter{size}_dropout")(x)
+        for i, size in enumerate(sizes):
+            what = filter_name(sizes, i)
+            x = convolution(self.n_temporal_filters // 4, size, what)(x)
+            x = layers.Dropout(self.dropout, name=f"{name}.{what}_dropout")(x)
             found.append(x)
-        return layers.Concatenate(name=f"{name}.found")(found)
+        return layers.Concatenate(name=f"{name}.found")(found) if len(found) > 1 else found[0]

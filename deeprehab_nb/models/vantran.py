@@ -29,6 +29,10 @@ class VanTran(Architecture):
         Number of blocks.
     num_heads : int
         Heads of each attention.
+    activation : str
+        Of the layer inside a block; Keras' name of it.
+    epsilon : float
+        Added to the variance when maps are normalised.
     dropout : float
         After the positions, the attention and the dense layers.
 
@@ -42,6 +46,8 @@ class VanTran(Architecture):
     dimm_ff: int = 1024
     n_layers: int = 4
     num_heads: int = 4
+    activation: str = "gelu"
+    epsilon: float = 1e-6
     dropout: float = 0.1
 
     def features(self, recording, skeleton):
@@ -56,9 +62,12 @@ class VanTran(Architecture):
 
         def add_normalised(branch, what):
             branch = layers.Dropout(self.dropout, name=f"{name}.{what}_dropout")(branch)
-            branch = LayerNormalization(epsilon=1e-6, name=f"{name}.{what}_norm")(branch)
+            branch = LayerNormalization(epsilon=self.epsilon, name=f"{name}.{what}_norm")(branch)
             return layers.Add(name=f"{name}.{what}_sum")([x, branch])
 
         x = add_normalised(SelfAttention(self.num_heads, self.emb_size, name=f"{name}.attention")(x), "attention")
-        inner = layers.Dense(self.dimm_ff, name=f"{name}.wide")(x)
-        return add_normalised(GELUDense(self.emb_size, name=f"{name}.narrow")(inner), "dense")
+        if self.activation == "gelu":  # computed with the layer that follows, which keeps less
+            wide, narrow = layers.Dense(self.dimm_ff, name=f"{name}.wide"), GELUDense
+        else:
+            wide, narrow = layers.Dense(self.dimm_ff, activation=self.activation, name=f"{name}.wide"), layers.Dense
+        return add_normalised(narrow(self.emb_size, name=f"{name}.narrow")(wide(x)), "dense")

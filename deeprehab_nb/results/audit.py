@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['Archive', 'CHECKS', 'Look', 'Check', 'look', 'audit', 'summary', 'complete', 'metric_range', 'cost_range',
-           'errors_agree', 'extremes_agree', 'fitting_sizes', 'one_size', 'reachable', 'sizes_add_up', 'class_splits',
-           'one_split', 'several_classes', 'networks_differ', 'answers_vary', 'errors_unique', 'shapes_agree',
-           'counts_follow', 'two_way_ratios', 'times_fit', 'twins_agree']
+           'errors_agree', 'extremes_agree', 'one_size', 'reachable', 'sizes_add_up', 'served_is_published',
+           'class_splits', 'one_split', 'several_classes', 'networks_differ', 'answers_vary', 'errors_unique',
+           'shapes_agree', 'counts_follow', 'two_way_ratios', 'times_fit', 'twins_agree']
 
 # %% ../../nbs/results/audit.ipynb #2568e1d8
 import math
@@ -20,6 +20,7 @@ import pandas as pd
 
 from ..data.archive import Record, records
 from ..errors import UserError, check_name
+from .folds import fitting_sizes, served_sizes
 from .tables import METRICS, Results
 
 # %% ../../nbs/results/audit.ipynb #8da9f811
@@ -194,18 +195,6 @@ def extremes_agree(results: Results, archive: Archive) -> Iterator[Look]:
         yield Look(dataset, fold, model, "accuracy", plain, "" if fine else f"Accuracy is {plain:g}, balanced accuracy {balanced:g}.")
 
 # %% ../../nbs/results/audit.ipynb #d8db8219
-def fitting_sizes(accuracies: np.ndarray, n_samples: int) -> list[int]:
-    """
-    Return the sizes of a test part, up to ``n_samples``, at which each accuracy is a whole number of right answers.
-
-    The first is the smallest, the others are its multiples; there may be none.
-    """
-    sizes = np.arange(1, n_samples + 1)
-    right = np.asarray(accuracies)[:, None] * sizes
-    return sizes[(np.abs(right - np.rint(right)) < _CLOSE * sizes).all(axis=0)].tolist()
-
-
-
 def _folds(results: Results, archive: Archive) -> Iterator[tuple[Record, int, pd.DataFrame]]:
     """Yield each fold of the classification datasets: its record, its number, and both accuracies of the networks."""
     for (dataset, fold), part in _side_by_side(results, archive, ("accuracy", "balanced_accuracy")).groupby(level=["dataset", "fold"]):
@@ -248,6 +237,17 @@ def sizes_add_up(results: Results, archive: Archive) -> Iterator[Look]:
         else:
             finding = f"The smallest sizes that fit add up to {least}; neither they nor their multiples add up to {total} recordings."
         yield Look(dataset, -1, "", "accuracy", least, finding)
+
+# %% ../../nbs/results/audit.ipynb #6a59af1a
+@_check("Can the folds that were served be those of the table?", "unusual")
+def served_is_published(results: Results, archive: Archive) -> Iterator[Look]:
+    """Compare the test sizes of folds as somebody was given them with those that the accuracies need."""
+    for known, fold, part in _folds(results, archive):
+        n_test = served_sizes().get((known.dataset, fold))
+        if n_test is not None:
+            sizes = fitting_sizes(part.accuracy, known.n_samples)
+            finding = "" if n_test in sizes else f"The server gave {n_test} test recordings; the accuracies need {sizes[0] if sizes else 'another number'} or a multiple."
+            yield Look(known.dataset, fold, "", "accuracy", n_test, finding)
 
 # %% ../../nbs/results/audit.ipynb #c185679a
 _MOST = 20  # test recordings of more than two classes, beyond which the ways to split them are not tried

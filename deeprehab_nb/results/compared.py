@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PROTOCOL', 'NOT_PUBLISHED', 'OTHER_DATA', 'OTHER_PROTOCOL', 'MARGIN', 'Compared', 'compare', 'comparison_charts',
-           'verdicts_table', 'cells_table', 'runs_table']
+           'verdicts_table', 'datasets_table', 'cells_table', 'runs_table']
 
 # %% ../../nbs/results/compared.ipynb #867e1cd5
 from collections.abc import Iterable
@@ -18,6 +18,7 @@ from ..data.archive import in_archive, record
 from ..experiment.store import Experiment
 from .charts import Chart, Table, beside, credited, dots
 from .collected import Collected
+from .folds import Whose, whose_folds
 from .tables import MAIN_METRIC, METRICS, Results
 
 # %% ../../nbs/results/compared.ipynb #fde06244
@@ -88,12 +89,16 @@ class Compared:
         One row per task, metric and network: ``task, metric, model, n_cells`` (that are compared), ``n_datasets``, ``n_resolved`` (whose interval is not a point),
         ``n_within`` (of these), ``difference`` (mean over datasets; errors in parts of the highest score), ``low, high`` (its 95 % interval; NaN with
         fewer than two datasets) and ``verdict``.
+    datasets : pandas.DataFrame
+        One row per dataset: ``task, dataset, n_folds, folds`` (whether they can be the published ones: ``"possible"``, ``"impossible"``,
+        ``"doubtful"`` or ``"unknown"``) and ``why``; see `deeprehab_nb.results.folds`.
     source : str
         Where both are from.
     """
 
     cells: pd.DataFrame
     verdicts: pd.DataFrame
+    datasets: pd.DataFrame
     source: str
 
 
@@ -120,9 +125,9 @@ def compare(collected: Collected, published: Results, experiment: str | None = N
     """
     ours = collected.one_setting(experiment)
     key = ["task", "dataset", "fold", "model"]
-    made = ours.provenance[[*key, "experiment", "variant", "n_train", "n_test", "n_channels", "n_timepoints", "score_max"]]
+    made = ours.provenance[[*key, "experiment", "variant", "n_train", "n_test", "n_channels", "n_timepoints", "score_max", "synthetic"]]
     settings = ours.settings[["model", "experiment", "variant", "epochs", "batch_size", "hyperparameters"]]
-    cells = ours.metrics.rename(columns={"value": "ours"}).merge(made, on=[*key, "experiment", "variant"]).merge(settings, on=["model", "experiment", "variant"])
+    cells = ours.metrics.rename(columns={"value": "ours"}).merge(made.drop(columns="synthetic"), on=[*key, "experiment", "variant"]).merge(settings, on=["model", "experiment", "variant"])
     theirs = published.metrics.rename(columns={"value": "published"})
     cells = cells.merge(theirs[[*key, "metric", "published"]], on=[*key, "metric"], how="left", validate="one_to_one")
     highest = cells.dataset.map(published.datasets.set_index("dataset").score_max)
@@ -140,7 +145,17 @@ def compare(collected: Collected, published: Results, experiment: str | None = N
     groups = cells.groupby(["task", "metric", "model"], sort=True)
     verdicts = pd.DataFrame([dict(zip(groups.keys, names, strict=True)) | _verdict(found) for names, found in groups])
     columns = [*key, "metric", "ours", "low", "high", "published", "difference", "within", "n_test", "epochs", "n_runs", "kind", "why_not"]
-    return Compared(cells[columns], verdicts, f"{ours.results().source} {published.source}")
+    return Compared(cells[columns], verdicts, _datasets(made), f"{ours.results().source} {published.source}")
+
+
+def _datasets(made: pd.DataFrame) -> pd.DataFrame:
+    """Say of each dataset whether its folds can be the published ones."""
+    rows = []
+    for (task, dataset), part in made.groupby(["task", "dataset"]):
+        sizes = dict(zip(part.fold, part.n_test, strict=True))
+        found = Whose("unknown", "the recordings are synthetic") if part.synthetic.any() else whose_folds(dataset, sizes)
+        rows.append((task, dataset, len(sizes), found.kind, found.why))
+    return pd.DataFrame(rows, columns=["task", "dataset", "n_folds", "folds", "why"])
 
 
 def _verdict(cells: pd.DataFrame) -> dict[str, object]:
@@ -210,6 +225,13 @@ def verdicts_table(comparison: Compared) -> Table:
     verdicts = comparison.verdicts[comparison.verdicts.metric.isin(MAIN_METRIC.values())].dropna(axis=1, how="all")
     headings = {"task": None, "model": "network", "n_cells": "cells", "n_datasets": "datasets", "n_resolved": "resolved", "n_within": "within"}
     return Table("verdicts", verdicts, f"Cells: of one fold each, compared with the published ones. {comparison.source}", headings=headings)
+
+
+@credited
+def datasets_table(comparison: Compared) -> Table:
+    """Return whether the folds of each dataset can be the published ones."""
+    headings = {"task": None, "n_folds": "folds here", "folds": "published ones?"}
+    return Table("folds", comparison.datasets, f"By the sizes that the published accuracies need. {comparison.source}", headings=headings)
 
 
 @credited

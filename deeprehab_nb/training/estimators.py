@@ -402,7 +402,7 @@ class _RehabEstimator(BaseCollectionEstimator):
         architecture(estimator.model, estimator.hyperparameters)
         _seed(estimator.random_state)
         network = described["network"]
-        require(all(_is_size(v) for v in _leaves(network["hyperparameters"]) if not isinstance(v, float)))
+        require(all(_is_size(v) for v in _leaves(network["hyperparameters"]) if not isinstance(v, float | str)))
         require(all(_is_size(network[name]) for name in ("n_timepoints", "n_channels")))
         plan = _Plan(**network | {"hyperparameters": _tuples(network["hyperparameters"]), "skeleton": _skeleton(network["skeleton"])})
         widest = max([v for v in _leaves(network["hyperparameters"]) if type(v) is int], default=1)
