@@ -200,7 +200,7 @@ def test_comparing_shows_no_published_column_where_nothing_is_published(tables, 
     for stated in ("synthetic data", "the dataset is not in the paper", "2 epochs instead of 1500", "nothing to compare", "seed 0", "2026-11-24"):
         assert stated in done.stdout
     assert set(files(tmp_path)) == {f"compared-{metric}.{kind}" for metric in ("accuracy", "rmse") for kind in KINDS} | {
-        "captions.md", "cells.csv", "verdicts.csv",
+        "captions.md", "cells.csv", "datasets.csv", "verdicts.csv",
     }
     cells = pd.read_csv(tmp_path / "cells.csv")
     assert len(cells) == 2 * 2 + 2 * 3 and cells.published.isna().all() and cells.why_not.notna().all()
@@ -228,6 +228,7 @@ def test_a_published_cell_stands_beside_ours(tree, tmp_path):
     done = installed("results", "compare", tmp_path, "--figures", tmp_path / "figures")
     assert done.returncode == 0, done.stderr
     assert "published" in done.stdout and f"{theirs['FCN']:.3f}" in done.stdout and "not the paper's protocol" in done.stdout
+    assert "impossible   fold 0 tests 18, its published accuracies need 36 or a multiple" in done.stdout
 
 
 # what is refused -----------------------------------------------------------------------------------------------------
