@@ -549,6 +549,8 @@ def plan_benchmark(
         for name, (folds, n, done, time, missing) in rows.items()
     ])
     typer.echo(now)
+    if described.n_known:
+        typer.echo(f"{described.n_known} more cells are known already and not computed again.")
     if todo:
         at_once, left = machine.at_once(described), sum(expected.seconds)
         time = max(left / at_once, max(expected.seconds))
@@ -737,6 +739,7 @@ app.add_typer(results, name="results")
 def collect_results(
     out: Annotated[Path, typer.Argument(help="The folder that experiments were written to.")],
     to: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Where the tables are written.", show_default="OUT/collected")] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep results that the tables there have of other cells and settings.")] = False,
 ) -> None:
     """Check all experiments in OUT and make tables of them, in the form of the published ones. Lists what is not complete."""
     from rich.console import Console
@@ -744,7 +747,7 @@ def collect_results(
 
     from deeprehab_nb.data.archive import TASKS
     from deeprehab_nb.files import check_writable
-    from deeprehab_nb.results.collected import collect, find_experiments
+    from deeprehab_nb.results.collected import collect, find_experiments, load_collected
 
     to = out / "collected" if to is None else to
     find_experiments(out)  # raises where there is nothing to be done
@@ -752,6 +755,8 @@ def collect_results(
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task("checking", total=1.0)
         found = collect(out, lambda done: bar.update(task, completed=done))
+    if keep and (to / "metrics.csv").exists():
+        found = found.with_older(load_collected(to))
     found.save(to)
     complete, incomplete = found.provenance, found.incomplete
     rows = [(task, (complete.task == task).sum(), (incomplete.task == task).sum()) for task in TASKS]

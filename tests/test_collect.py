@@ -547,3 +547,22 @@ assert set(found.cells.why_not) == {{
 assert not {{"keras", "tensorflow", "jax", "torch"}} & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(COMMAND).parent)
+
+
+def test_what_is_known_is_not_computed_again(tree, sample, tmp_path):
+    """Tables stand for experiments that are gone: a benchmark leaves those cells out, and collecting keeps them."""
+    runs, tables, file = tmp_path / "runs", tmp_path / "tables", tmp_path / "b.yaml"
+    shutil.copytree(tree, runs)
+    assert deeprehab("results", "collect", runs, "--to", tables).returncode == 0
+    all_of_them = (tables / "metrics.csv").read_text()
+    shutil.rmtree(runs / "regression")
+    assert deeprehab("results", "collect", runs, "--to", tables, "--keep").returncode == 0
+    assert (tables / "metrics.csv").read_text() == all_of_them
+    asked = f"root: {sample}\nout: {runs}\nfolds: [0]\ndatasets: [{CLASSES}, {SCORES}]\nmodels: [FCN, GRU]\nepochs: 2\nruns: 3\n"
+    file.write_text(f"{asked}known: {tables}\n")
+    planned = deeprehab("benchmark", "plan", file, "--no-trial")
+    assert "0 of 2 cells complete" in planned.stdout and "2 more cells are known already" in planned.stdout, planned.stderr
+    file.write_text(f"{asked}known: {tables}\n".replace("FCN, GRU", "FCN"))
+    refused(deeprehab("benchmark", "plan", file), "All 2 cells", "tables already")
+    file.write_text(f"{asked}known: {tmp_path / 'nowhere'}\n")
+    refused(deeprehab("benchmark", "plan", file), "known in the file", "settings.csv is missing")

@@ -6,12 +6,14 @@
 __all__ = ['READY', 'schema', 'schema_rows', 'Resources', 'Benchmark', 'find_benchmark', 'read_benchmark']
 
 # %% ../../nbs/experiment/grid.ipynb #c7814a05
+import csv
 import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from io import StringIO
 from pathlib import Path
 
 from ..data.archive import collections, in_archive, record, records
@@ -147,6 +149,8 @@ class Benchmark:
     experiments : tuple of Experiment
         The cells, without their digests; by dataset, fold and network, in the file's order.
     resources : Resources
+    n_known : int
+        Cells that the file asks for, too, of which its collected tables have results already.
     """
 
     path: Path
@@ -154,6 +158,7 @@ class Benchmark:
     out: Path
     experiments: tuple[Experiment, ...]
     resources: Resources
+    n_known: int = 0
 
 
 def _datasets(said: dict, path: Path, root: Path) -> list[str]:
@@ -195,6 +200,26 @@ def _models(said: dict, path: Path) -> list[tuple[str, dict[str, object]]]:
     if changed:  # in a process of its own: Keras would fill this one's memory for as long as the benchmark runs
         ask(check_hyperparameters, changed)
     return models
+
+
+def _known(folder: str | None, path: Path) -> set[tuple]:
+    """Return the cells, each with its setting and its number of runs, of which there are results in collected tables."""
+    if folder is None:
+        return set()
+    try:
+        settings, made = ([*csv.DictReader(StringIO(read_file(home_path(folder) / f"{name}.csv", 2**28).decode()))] for name in ("settings", "provenance"))
+        by_digest = {
+            (s["model"], s["experiment"], s["variant"]): (int(s["epochs"]), int(s["batch_size"]), int(s["seed"]), s["hyperparameters"]) for s in settings
+        }
+        return {(m["dataset"], int(m["fold"]), m["model"], int(m["n_runs"]), *by_digest[m["model"], m["experiment"], m["variant"]]) for m in made}
+    except UserError as error:
+        raise UserError(f"known in the file {path} must be a folder of collected tables. {error}") from None
+    except (KeyError, ValueError, csv.Error):
+        raise UserError(f"known in the file {path} is {folder}, whose tables are damaged; collect them again.") from None
+
+
+def _key(e: Experiment) -> tuple:
+    return e.dataset, e.fold, e.model, e.runs, e.epochs, e.batch_size, e.seed, json.dumps(dict(e.hyperparameters), sort_keys=True)
 
 
 def find_benchmark(name: str | Path) -> Path:
@@ -249,4 +274,8 @@ def read_benchmark(name: str | Path) -> Benchmark:
     )
     if not experiments:
         raise UserError(f"The file {path} asks for folds that none of its datasets has.")
-    return Benchmark(path, root, out, experiments, resources)
+    known = _known(said.get("known"), path)
+    left = tuple(e for e in experiments if _key(e) not in known)
+    if not left:
+        raise UserError(f"All {len(experiments)} cells of the file {path} are in {said['known']} already.")
+    return Benchmark(path, root, out, left, resources, len(experiments) - len(left))

@@ -185,6 +185,22 @@ class Collected:
         chosen = self.one_setting(experiment)
         return Results(chosen.metrics[[*_CELL, "metric", "value"]].copy(), _published_costs(chosen.costs), _datasets(chosen.provenance), _source(chosen))
 
+    def with_older(self, older: "Collected") -> "Collected":
+        """Return these tables and, of cells and settings that they don't have, those of older ones; what is incomplete is theirs alone."""
+        cell = list(_KEY)
+        here = set(self.provenance[cell].itertuples(index=False, name=None))
+
+        def rest(table: pd.DataFrame) -> pd.DataFrame:
+            return table[[key not in here for key in table[cell].itertuples(index=False, name=None)]]
+
+        tables = {name: pd.concat([rest(getattr(older, name)), getattr(self, name)]) for name in ("metrics", "runs", "sizes", "timings", "provenance")}
+        parameters = pd.concat([older.costs, self.costs])[["dataset", "model", *_SETTING, "trainable_params"]].drop_duplicates()
+        tables["costs"] = _costs(tables["timings"].merge(parameters, on=["dataset", "model", *_SETTING]))
+        settings = pd.concat([older.settings, self.settings]).drop_duplicates(["model", *_SETTING])
+        n = tables["provenance"].groupby(["model", *_SETTING]).size().rename("n_ensembles").reset_index()
+        tables["settings"] = settings.drop(columns="n_ensembles").merge(n, on=["model", *_SETTING])
+        return Collected(**{name: _frame(name, table) for name, table in tables.items()}, incomplete=self.incomplete)
+
     def save(self, folder: str | os.PathLike) -> None:
         """Write each table as a CSV file into a folder; all are written before the first gets its name."""
         with ExitStack() as files:
