@@ -300,7 +300,7 @@ def overview_table(results: Results) -> Table:
 @credited
 def size_chart(collected: Collected, metric: str, experiment: str | None = None) -> Chart | None:
     """
-    Draw what an ensemble's number of runs does to a metric; None where no ensemble has more than one.
+    Draw what an ensemble's number of runs does to a metric; None where some ensemble has a single run, or no fold has all networks.
 
     Parameters
     ----------
