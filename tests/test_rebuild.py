@@ -65,6 +65,8 @@ def test_whatever_exercises_are_there_become_datasets(made_up, tmp_path):
     assert "the recordings of UI-PRMD, by recipe 1" in told and "Public Domain Dedication" in told
     trained = deeprehab("run", IL, "--model", "FCN", "--epochs", 1, "--runs", 1, "--root", tmp_path, "--out", tmp_path / "runs")
     assert trained.returncode == 0, trained.stderr
+    provenance = json.loads(next((tmp_path / "runs").glob("*/*/*/FCN/provenance.json")).read_text())
+    assert (provenance["rebuilt"]["study"], provenance["rebuilt"]["recipe"]) == ("UI-PRMD", "1")
 
 
 def test_packed_files_and_a_dataset_by_name(study, tmp_path):

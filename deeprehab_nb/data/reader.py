@@ -9,7 +9,7 @@ __all__ = ['Normalisation', 'Fold', 'load_fold']
 import hashlib
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +87,8 @@ class Fold:
         Whether the dataset says of itself that its recordings are made up.
     digest : str
         SHA-256 of all of the above but the name: equal content has an equal digest, however it was stored.
+    rebuilt : dict of str to str
+        The study, its licence and the recipe, if the dataset was made from a study's recordings; see `deeprehab_nb.data.rebuild`.
     """
 
     dataset: str
@@ -103,6 +105,7 @@ class Fold:
     normalisation: Normalisation
     synthetic: bool
     digest: str
+    rebuilt: dict[str, str] = field(default_factory=dict)
 
     @property
     def n_channels(self) -> int:
@@ -195,7 +198,7 @@ def load_fold(dataset: str, fold: int = 0, root: str | os.PathLike | None = None
     )
     for array in arrays.values():
         array.flags.writeable = False
-    return Fold(dataset=dataset, fold=int(fold), **arrays, **described, digest=_digest(arrays, described))
+    return Fold(dataset=dataset, fold=int(fold), **arrays, **described, digest=_digest(arrays, described), rebuilt=info.rebuilt)
 
 
 def _digest(arrays: dict[str, np.ndarray], described: dict[str, object]) -> str:

@@ -49,6 +49,7 @@ def describe(result: Result) -> pd.DataFrame:
     info = read_info(dataset_folder(fold.dataset, result.experiment.root) / "info.json")
     rows = {
         "dataset": fold.dataset + " (synthetic: made up by a program)" * fold.synthetic,
+        **({"made from": f"the recordings of {fold.rebuilt.get('study', '?')}, recipe {fold.rebuilt.get('recipe', '?')}"} if fold.rebuilt else {}),
         "task": fold.task,
         "description": info.description,
         "joints": f"{fold.skeleton.n_joints}, of {fold.skeleton.n_dims} values each",

@@ -236,7 +236,7 @@ def save_ensemble(experiment: Experiment, fold: Fold, runs: list[Run], predictio
     })
     write_json(experiment.folder / "provenance.json", {
         "experiment": experiment.identity(fold.digest),
-        "synthetic": fold.synthetic,
+        "synthetic": fold.synthetic, "rebuilt": fold.rebuilt,
         "n_train": len(fold.x_train), "n_test": len(fold.x_test),
         "n_channels": fold.n_channels, "n_timepoints": fold.n_timepoints,
         "runs": [{"run": run.number} | {k: v for k, v in run.provenance.items() if k != "experiment"} for run in runs],
