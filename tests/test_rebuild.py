@@ -124,10 +124,6 @@ def damage_gzip(study):
     path.unlink()
 
 
-def damage_no_positions(study):
-    shutil.rmtree(study / "Segmented Movements" / "Kinect" / "Positions")
-
-
 @pytest.mark.parametrize("damage, words", [
     (damage_missing, ["m03_s01_e04_angles.txt", "is missing"]),
     (damage_cut_line, ["m03_s01_e04_angles.txt", "line 20", "cut short"]),
@@ -138,7 +134,6 @@ def damage_no_positions(study):
     (damage_absolute, ["longest bone has 1.56e+03 cm"]),
     (damage_text, ["line 1", "no number"]),
     (damage_gzip, ["can't be unpacked"]),
-    (damage_no_positions, ["Positions", "is missing"]),
 ])  # fmt: skip
 def test_what_is_wrong_is_said_and_nothing_is_written(study, tmp_path, damage, words):
     damage(study)
@@ -153,6 +148,11 @@ def test_what_is_wrong_is_said_and_nothing_is_written(study, tmp_path, damage, w
 @pytest.mark.parametrize("below", ["..", "Segmented Movements", "Segmented Movements/Kinect/Positions"])
 def test_another_level_of_the_folders(study, tmp_path, below):
     refused(deeprehab("datasets", "rebuild", "--from", study / below, "--root", tmp_path / "a"), "is not the top of UI-PRMD", "name that one")
+
+
+def test_angles_without_positions(study, tmp_path):
+    shutil.rmtree(study / "Segmented Movements" / "Kinect" / "Positions")
+    refused(deeprehab("datasets", "rebuild", "--from", study, "--root", tmp_path / "a"), "Positions is missing", "both needed")
 
 
 def test_what_is_no_study_or_has_no_recipe(study, tmp_path):

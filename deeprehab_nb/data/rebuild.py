@@ -212,15 +212,15 @@ def rebuild(
     source, root = home_path(source), data_root(root)
     chosen = _chosen(names, source)
     read, problems = {}, []
-    for i, (study, dataset) in enumerate(chosen, 1):
-        try:
-            read[dataset] = study.repetitions(dataset, source)
-        except Problems as error:
-            problems += error.problems
-        progress(i / len(chosen))
-    if problems:
-        raise Problems(*dict.fromkeys(problems))
     with alone_in(root):
+        for i, (study, dataset) in enumerate(chosen, 1):
+            try:
+                read[dataset] = study.repetitions(dataset, source)
+            except Problems as error:
+                problems += error.problems
+            progress(i / len(chosen))
+        if problems:
+            raise Problems(*dict.fromkeys(problems))
         return [_write(study, dataset, read[dataset], archive_folder(dataset, root)) for study, dataset in chosen]
 
 

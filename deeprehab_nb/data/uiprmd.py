@@ -232,6 +232,13 @@ def _check_top(source: Path) -> None:
     missing = [f"{name}/Kinect" for name in _FOLDERS.values() if not (source / name / "Kinect").is_dir()]
     raise UserError(f"The folder {source} lacks {' and '.join(missing)}; unpack the study's archives of segmented movements there.")
 
+
+def _check_kinds(source: Path) -> None:
+    """Raise UserError if all positions or all angles are missing."""
+    for folder in (source / name / "Kinect" / kind for name in _FOLDERS.values() for kind in ("Positions", "Angles")):
+        if not folder.is_dir():
+            raise UserError(f"The folder {folder} is missing; positions and angles are both needed to place the joints in space.")
+
 # %% ../../nbs/data/uiprmd.ipynb #537a590b
 class UIPRMD(Study):
     """
@@ -260,6 +267,7 @@ class UIPRMD(Study):
     def repetitions(self, dataset: str, source: Path) -> list[Repetition]:
         """Read the repetitions of a dataset in the archive's order."""
         _check_top(source)
+        _check_kinds(source)
         listed = [one for one in reduced_set() if one.exercise == _exercise(dataset)]
         targets = scores() if dataset.startswith("UIPRMD_reg_") else [int(one.execution == "incorrect") for one in listed]
         read, problems = [], []
