@@ -19,6 +19,7 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from multiprocessing import connection, forkserver, resource_tracker
+from pathlib import Path
 
 # %% auto #0
 __all__ = ['visible_gpus', 'get_ready', 'limit_threads', 'Warm', 'ask', 'warm_kernel']
@@ -163,8 +164,15 @@ def _no_script() -> Iterator[None]:
         sys.modules["__main__"] = script
 
 
+def _stay_nice() -> None:
+    """Give this session the niceness of its process: Linux shares a processor among sessions first, and a new one is not nice."""
+    with suppress(OSError):  # not Linux, or one that doesn't
+        Path("/proc/self/autogroup").write_text(str(os.nice(0)))
+
+
 def _begin(environment: dict[str, str], before: set[str], main: Callable[..., None], arguments: tuple) -> None:
     os.setsid()
+    _stay_nice()
     gc.freeze()  # a collection writes into all that it looks at, and what is written to is not shared with the server any more
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD)
     forkserver._forkserver.ensure_running = lambda: None  # what this process begins is a fork of the same server, not of another one
