@@ -19,5 +19,5 @@ _PLACES = {
     "scores": "results.ranking",
     "UserError": "errors",
 }
-__all__ = [*_PLACES]
+__all__ = list(_PLACES)
 __getattr__, __dir__ = lazily(__name__, _PLACES)
