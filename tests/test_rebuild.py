@@ -5,8 +5,6 @@ import gzip
 import json
 import re
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -171,7 +169,7 @@ def test_what_is_no_study_or_has_no_recipe(study, tmp_path):
 def real_study(recordings, tmp_path_factory):
     """The study's own files."""
     folder = tmp_path_factory.mktemp("raw")
-    subprocess.run([sys.executable, recordings / "unpack.py", "--raw", folder], check=True)
+    shutil.unpack_archive(recordings / "ui-prmd.tar.xz", folder)
     return folder
 
 
