@@ -68,7 +68,7 @@ def plan(out, jobs):
     python.write_text(FAKE_PYTHON)
     python.chmod(0o755)
     entries = {
-        name: dict(cells=cells, threads=1, mem_mb=500, gpu=int("gpu" in name), minutes=5) for name, cells in jobs.items()
+        name: dict(cells=cells, priority=0, threads=1, mem_mb=500, gpu=int("gpu" in name), minutes=5) for name, cells in jobs.items()
     }
     path = out / "plan.json"
     path.write_text(json.dumps({"python": str(python), "out": str(out), "jobs": entries}))
