@@ -146,7 +146,7 @@ def _same_targets(theirs: np.ndarray, ours: np.ndarray) -> bool:
     code = [np.unique(y.astype(str), return_inverse=True)[1] for y in (theirs, ours)]  # 'C' and 'E1' are classes as 0 and 1 are
     return np.array_equal(*code)
 
-# %% ../../nbs/data/rebuild.ipynb #c0dfdf6e
+# %% ../../nbs/data/rebuild.ipynb #0ea0025b
 @dataclass(frozen=True)
 class Rebuilt:
     """
@@ -177,7 +177,31 @@ class Rebuilt:
     written: bool
     remarks: tuple[str, ...]
 
+# %% ../../nbs/data/rebuild.ipynb #fdb42821
+def _write(study: Study, dataset: str, repetitions: list[Repetition], folder: Path) -> Rebuilt:
+    known = record(dataset)
+    made = _made_of(repetitions, known)
+    equal = content_digest(made) == rebuilt_digests().get(dataset)
+    remarks = list(_differences(dataset, repetitions, equal))
+    replace = not folder.exists() or _is_rebuilt(folder)
+    if replace:
+        info = _info(study, known)
+        with whole_file(folder) as new:
+            new.mkdir()
+            (new / INFO).write_bytes(info)
+            add_to_manifest(new, {INFO: Entry.of(info)})
+            write_recordings(new, made)
+    else:
+        remarks += _beside(folder, made)
+    return Rebuilt(
+        dataset, study.name, folder, len(made.x), len(set(made.subjects.tolist())), len(made.folds), equal, replace, tuple(remarks)
+    )
 
+
+def _is_rebuilt(folder: Path) -> bool:
+    return (folder / INFO).is_file() and bool(read_info(folder / INFO).rebuilt) and not list(original_folds(folder))
+
+# %% ../../nbs/data/rebuild.ipynb #e69a9f67
 def rebuild(
     source: str | os.PathLike,
     root: str | os.PathLike | None = None,
@@ -222,27 +246,3 @@ def rebuild(
         if problems:
             raise Problems(*dict.fromkeys(problems))
         return [_write(study, dataset, read[dataset], archive_folder(dataset, root)) for study, dataset in chosen]
-
-
-def _write(study: Study, dataset: str, repetitions: list[Repetition], folder: Path) -> Rebuilt:
-    known = record(dataset)
-    made = _made_of(repetitions, known)
-    equal = content_digest(made) == rebuilt_digests().get(dataset)
-    remarks = list(_differences(dataset, repetitions, equal))
-    replace = not folder.exists() or _is_rebuilt(folder)
-    if replace:
-        info = _info(study, known)
-        with whole_file(folder) as new:
-            new.mkdir()
-            (new / INFO).write_bytes(info)
-            add_to_manifest(new, {INFO: Entry.of(info)})
-            write_recordings(new, made)
-    else:
-        remarks += _beside(folder, made)
-    return Rebuilt(
-        dataset, study.name, folder, len(made.x), len(set(made.subjects.tolist())), len(made.folds), equal, replace, tuple(remarks)
-    )
-
-
-def _is_rebuilt(folder: Path) -> bool:
-    return (folder / INFO).is_file() and bool(read_info(folder / INFO).rebuilt) and not list(original_folds(folder))
