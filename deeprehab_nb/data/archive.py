@@ -157,7 +157,7 @@ def collections() -> tuple[str, ...]:
     """Return the names of the collections, in the archive's order."""
     return tuple(dict.fromkeys(r.collection for r in _records().values()))
 
-
+# %% ../../nbs/data/archive.ipynb #9c48befd
 @cache
 def rebuilt_digests() -> dict[str, str]:
     """

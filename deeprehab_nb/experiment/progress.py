@@ -34,7 +34,7 @@ class State:
     ended : int
         How many epochs of all runs together have ended; where it is absent, the runs are trained one after another.
     epoch_seconds : float
-        How long an epoch takes, on average since training began or went on, without the first of each run; 0 where that isn't known yet.
+        How long an epoch takes, as a median since training began or went on; 0 while that isn't known.
     """
 
     run: int

@@ -114,15 +114,14 @@ def run_experiment(experiment: Experiment, show: Show | None = None) -> Result:
         shown = nullcontext(show) if show else progress(f"{experiment.model} on {fold.dataset}")
         with stopping() as stop, shown as show_it, publish(folder / PROGRESS, show_it) as publishing:
             ended = {number: 0 if run is None else experiment.epochs for number, run in enumerate(runs)}
-            begun, seconds = set(), []
+            seconds = []
 
             def report(number: int, epoch: Epoch) -> None:
-                if number in begun:  # a process's first epoch includes compilation
-                    seconds.append(epoch.seconds)
-                begun.add(number)
+                seconds.append(epoch.seconds)
                 ended[number] = epoch.epoch
+                usual = float(np.median(seconds)) if len(seconds) > 4 else 0.0  # an epoch in which a network is compiled is not usual
                 publishing(State(
-                    number + 1, experiment.runs, epoch.epoch, experiment.epochs, epoch.loss, sum(ended.values()), float(np.mean(seconds or 0))
+                    number + 1, experiment.runs, epoch.epoch, experiment.epochs, epoch.loss, sum(ended.values()), usual
                 ))
 
             make_runs(missing, experiment, fold, network_of, report, stop)

@@ -68,8 +68,6 @@ class FCN(Architecture):
     def features(self, recording, skeleton):
         x, blocks = recording, (self.layers_of(name) for name in self.per_layer)
         for n_filters, size, dilation, stride, padding, activation, use_bias in zip(*blocks, strict=True):
-            convolution = keras.layers.Conv1D(
-                n_filters, size, strides=stride, dilation_rate=dilation, padding=padding, use_bias=use_bias
-            )
+            convolution = keras.layers.Conv1D(n_filters, size, stride, padding, dilation_rate=dilation, use_bias=use_bias)
             x = normalised(convolution(x), activation)
         return keras.layers.GlobalAveragePooling1D()(x)
